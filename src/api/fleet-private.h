@@ -1,0 +1,34 @@
+/* What fleet.c and fleet-apply.c share; nobody else includes this. */
+#pragma once
+
+#include "api/fleet.h"
+
+#define HOUR_MS (3600 * 1000LL)
+
+struct Fleet {
+    FleetOps ops;
+    void *userdata;
+    uint32_t interval_ms;
+    int64_t boot_s;
+    uint32_t next_transition;
+    FleetPc **pcs; /* sorted by pc_id */
+    size_t n_pcs;
+    Service **by_handle;
+    size_t n_handles; /* handles given out, plus one */
+    size_t n_services;
+    Heap services_due;
+    Heap pcs_due;
+    uint64_t epoch_us; /* slots count from here */
+    uint64_t version;
+    Service *marked;
+    bool pcs_marked;
+};
+
+Service *fleet_pc_service(const FleetPc *pc, const char *app_id);
+void fleet_mark(Fleet *f, Service *s);
+void fleet_mark_pc(Fleet *f, FleetPc *pc);
+void fleet_unmark(Fleet *f, const Service *s);
+void fleet_flush_hour(Fleet *f, Service *s, int64_t hour_ms);
+void fleet_book_service(Fleet *f, Service *s, Now now, bool gap);
+bool fleet_judge(Fleet *f, Service *s, Now now); /* whether the row changed visibly */
+void fleet_assign_slots(Fleet *f);

@@ -1,0 +1,39 @@
+/* The REST routes: what each answers, built from the fleet, the caches of publish and the history.
+ */
+#pragma once
+
+#include "api/fleet.h"
+#include "api/history.h"
+#include "api/http-server.h"
+#include "api/probe.h"
+#include "api/publish.h"
+#include "api/store.h"
+#include "api/stream.h"
+
+/* What the handlers work with; owned by the manager, which outlives every request. */
+typedef struct Routes {
+    Fleet *fleet;
+    Publish *publish;
+    Probe *probe;
+    Store *store;
+    History *history;
+    HttpServer *server;
+    Stream *stream;
+    bool actions_enabled;
+    bool auto_fix;
+    Now started;
+    int64_t registry_loaded_ms;
+    char registry_error[512];       /* "" when the registry in force is the one on disk */
+    struct ServiceRequest *pending; /* requests that wait for history, journal or a check */
+    uint64_t check_window_us;       /* rate limit of "check now" */
+    uint32_t checks_in_window;
+} Routes;
+
+/* The one table of routes; every row says what a caller needs. */
+extern const HttpRoute routes_table[];
+extern const size_t routes_table_len;
+
+void routes_checked(Routes *r, const Service *s,
+                    Now now);         /* a look has ended: answers a waiting check */
+void routes_tick(Routes *r, Now now); /* deadlines of waiting requests */
+void routes_done(Routes *r);

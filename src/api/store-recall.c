@@ -1,0 +1,151 @@
+/* What the file knew of every service when the daemon starts.
+ *
+ * One read-only connection, one pass over the services with a few index look-ups each; no day table
+ * but the newest two is touched. "Last healthy" is not stored: it follows from the last transition
+ * (a service that was healthy by then was so until its last check), or, where there was never a
+ * transition, from the last hour with healthy time in it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/store-schema.h"
+#include "api/store.h"
+#include "basic/buffer.h"
+#include "basic/macro.h"
+#include "basic/text.h"
+#include "common/name.h"
+
+#define SERVICES_MAX 100000
+
+static bool is_healthy(Actual a)
+{
+    return a == ACTUAL_RUNNING || a == ACTUAL_FINISHED;
+}
+
+static void closep_db(sqlite3 **db)
+{
+    sqlite3_close(*db);
+}
+
+/* "the time of its last check, over the newest two day tables that are there" */
+static int last_check_sql(sqlite3 *db, int64_t now_ms, Buffer *b)
+{
+    int32_t days[STORE_DAYS_MAX], today = store_day_of(now_ms);
+    char table[STORE_DAY_TABLE_SIZE];
+    size_t n, used = 0;
+    int r = store_days_list(db, days, &n);
+
+    if (r < 0)
+        return r;
+    buffer_str(b, "COALESCE(");
+    for (size_t i = n; i-- > 0 && used < 2;)
+        if (days[i] <= today) {
+            buffer_printf(b, "(SELECT %lld + max(ts) FROM %s WHERE app = s.id), ",
+                          (long long)days[i] * STORE_DAY_MS, store_day_table(days[i], table));
+            used++;
+        }
+    buffer_str(b, "0, 0)");
+    return 0;
+}
+
+#define OF_SERVICE " FROM service_transition t WHERE t.app_id = s.app_id AND t.pc_id = s.pc_id"
+
+static int recall_prepare(sqlite3 *db, int64_t now_ms, sqlite3_stmt **ret)
+{
+    Buffer b = BUFFER_INIT(8192);
+
+    buffer_str(&b, "SELECT s.app_id, s.pc_id,"
+                   " (SELECT \"to\"" OF_SERVICE " ORDER BY ts DESC, id DESC LIMIT 1),"
+                   " (SELECT ts" OF_SERVICE " ORDER BY ts DESC, id DESC LIMIT 1),"
+                   " (SELECT ts" OF_SERVICE " AND \"from\" IN ('running', 'finished')"
+                   " ORDER BY ts DESC LIMIT 1),"
+                   " (SELECT count(*) FROM (SELECT 1" OF_SERVICE " AND ts > ?1 LIMIT 100000)),"
+                   " (SELECT max(hour) FROM (SELECT hour, healthy_ms FROM service_hour"
+                   " WHERE service = s.id ORDER BY hour DESC LIMIT 48) WHERE healthy_ms > 0), ");
+    int r = last_check_sql(db, now_ms, &b);
+    buffer_printf(&b, " FROM service s LIMIT %d", SERVICES_MAX);
+    const char *sql = buffer_cstr(&b);
+    if (r >= 0)
+        r = buffer_error(&b);
+    if (r >= 0)
+        r = store_errno(sqlite3_prepare_v2(db, sql, -1, ret, NULL));
+    buffer_done(&b);
+    return r < 0 ? r : store_errno(sqlite3_bind_int64(*ret, 1, now_ms - STORE_DAY_MS));
+}
+
+static int64_t last_healthy(const StoreRecall *row, sqlite3_stmt *stmt)
+{
+    int64_t left = sqlite3_column_int64(stmt, 4);
+    int64_t hour_end = (sqlite3_column_int64(stmt, 6) + 1) * STORE_HOUR_MS;
+    int64_t check = sqlite3_column_int64(stmt, 7);
+
+    if (row->last_to != ACTUAL_INVALID)
+        return is_healthy(row->last_to) ? MAX(check, row->last_ts_ms) : left;
+    if (sqlite3_column_type(stmt, 6) == SQLITE_NULL)
+        return 0;
+    return check ? MIN(check, hour_end) : hour_end;
+}
+
+/* False for a row that nobody but a person with an editor can have made. */
+static bool read_row(sqlite3_stmt *stmt, StoreRecall *row)
+{
+    const char *app_id = (const char *)sqlite3_column_text(stmt, 0);
+    const char *pc_id = (const char *)sqlite3_column_text(stmt, 1);
+
+    if (!app_id || !pc_id || !name_is_id(app_id) || !name_is_id(pc_id))
+        return false;
+    text_copy(row->app_id, sizeof row->app_id, app_id);
+    text_copy(row->pc_id, sizeof row->pc_id, pc_id);
+    row->last_to = actual_from_string((const char *)sqlite3_column_text(stmt, 2));
+    row->last_ts_ms = sqlite3_column_int64(stmt, 3);
+    row->transitions_24h = (uint32_t)sqlite3_column_int(stmt, 5);
+    row->last_healthy_ms = last_healthy(row, stmt);
+    return true;
+}
+
+static int read_rows(sqlite3_stmt *stmt, StoreRecall **ret, size_t *ret_n)
+{
+    CLEANUP_FREE StoreRecall *rows = NULL;
+    size_t n = 0, cap = 0;
+    int rc;
+
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        if (n == cap) {
+            cap = cap ? 2 * cap : 64;
+            StoreRecall *more = reallocarray(rows, cap, sizeof *rows);
+            if (!more)
+                return -ENOMEM;
+            rows = more;
+        }
+        rows[n] = (StoreRecall){0};
+        n += read_row(stmt, &rows[n]);
+    }
+    if (rc != SQLITE_DONE)
+        return store_errno(rc);
+    *ret = TAKE_PTR(rows);
+    *ret_n = n;
+    return 0;
+}
+
+int store_recall(const char *path, int64_t now_ms, StoreRecall **ret, size_t *ret_n)
+{
+    CLEANUP(closep_db) sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+
+    if (access(path, F_OK) < 0) {
+        *ret = NULL;
+        *ret_n = 0;
+        return errno == ENOENT ? 0 : -errno;
+    }
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    int r = store_errno(sqlite3_open_v2(path, &db, flags, NULL));
+    if (r < 0)
+        return r;
+    sqlite3_busy_timeout(db, 1000);
+    r = recall_prepare(db, now_ms, &stmt);
+    if (r >= 0)
+        r = read_rows(stmt, ret, ret_n);
+    sqlite3_finalize(stmt);
+    return r;
+}

@@ -1,0 +1,90 @@
+/* History on disk. The writer thread owns the only SQLite connection that writes and checkpoints.
+ *
+ * The loop collects records in the open batch (store_add_*: memory only, never blocks, never fails
+ * visibly) and hands it over with store_commit() once per tick or at an event. Transitions are
+ * written at once, with all that was handed over before; checks and hours alone may wait up to
+ * STORE_GATHER_MS for company, because a page that takes three rows costs little more than one that
+ * takes a single row. What StoreStats.rows_written counts survives a kill -9.
+ *
+ * When the disk is stuck or full everything waits in memory and the writer tries again each second.
+ * Past STORE_QUEUE_MAX bytes the oldest *checks* are dropped (counted); only when twice as much
+ * waits and no check is among it, the oldest transitions.
+ *
+ * A database file that is corrupt or foreign is renamed to NAME.damaged-YYYYMMDD-HHMMSS (the newest
+ * five are kept) and a new one is begun, at the start and at any later time. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/unit.h"
+
+#define STORE_QUEUE_MAX (64U << 20) /* bytes */
+#define STORE_GATHER_MS 20000U
+
+typedef struct Store Store;
+
+typedef struct StoreTransition {
+    int64_t id; /* primary key: writing it again updates cause, sentence and evidence */
+    int64_t ts_ms;
+    uint32_t handle;   /* 0: a PC's transition */
+    const char *pc_id; /* of a PC's transition */
+    Actual from, to;
+    Cause cause;
+    const char *sentence; /* NULL or "": none; on an update: as it was */
+    const char *evidence; /* JSON text of at most 64 KiB or NULL; on an update NULL: as it was */
+} StoreTransition;
+
+/* One row per service for start-up: what the store knew of it. */
+typedef struct StoreRecall {
+    char app_id[ID_MAX + 1];
+    char pc_id[ID_MAX + 1];
+    Actual last_to; /* ACTUAL_INVALID: no transition known */
+    int64_t last_ts_ms;
+    int64_t last_healthy_ms; /* 0: never */
+    uint32_t transitions_24h;
+} StoreRecall;
+
+typedef struct StoreStats {
+    uint64_t rows_written, commits, failed_commits;
+    uint64_t dropped_checks, dropped_others; /* for lack of room or memory */
+    uint64_t refused; /* rows of a handle that was never told, or with an impossible time */
+    uint64_t queue_bytes;
+    int64_t last_commit_ms; /* wall; 0 none yet */
+    char error[160];        /* last error, "" when the last commit was good */
+    char note[512];         /* the last time a file was set aside; "" never */
+} StoreStats;
+
+/* Opens (creating, migrating or setting aside) before it returns, on the caller's thread, then
+ * starts the writer. note (size bytes) gets one sentence when a file was set aside, or why history
+ * has to wait: a full or failing disk is no error, the writer goes on trying. -EUCLEAN: the file
+ * is of a newer version and left alone. -EBUSY: another program holds it. -EACCES, -EROFS, ...:
+ * there can be no file. note then says so. */
+int store_open(const char *path, uint32_t checks_days, uint32_t transitions_days, char *note,
+               size_t size, Store **ret);
+/* Commits what is queued (waits at most 5 s, then gives up what is left), checkpoints, joins. */
+Store *store_close(Store *s);
+
+/* Tells the store which service a handle means; must precede records with it. Strings are copied.
+ */
+void store_add_service(Store *s, uint32_t handle, const char *app_id, const char *pc_id);
+void store_add_check(Store *s, int64_t ts_ms, uint32_t handle, ActiveState state, LoadState load,
+                     int8_t port_listening, int32_t http_status, int32_t latency_us);
+void store_add_transition(Store *s, const StoreTransition *t);
+/* Added to what the hour holds already. */
+void store_add_hour(Store *s, int64_t hour_ms, uint32_t handle, uint32_t healthy_ms,
+                    uint32_t observed_ms, uint32_t transitions);
+void store_commit(Store *s);
+
+/* Hands over and waits until all is on disk: for tests and the end. -ETIMEDOUT. */
+int store_flush(Store *s, uint32_t timeout_ms);
+
+void store_stats(Store *s, StoreStats *ret);
+
+/* Reads what the file knew of every service; after store_open(), before the loop runs. Bounded: a
+ * few look-ups per service. No file: 0 and none. The caller frees *ret. */
+int store_recall(const char *path, int64_t now_ms, StoreRecall **ret, size_t *ret_n);
+
+/* Test hook: the writer sleeps this long before each transaction. */
+void store_set_delay_ms(Store *s, uint32_t ms);

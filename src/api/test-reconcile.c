@@ -1,0 +1,701 @@
+/* The truth table of expected, unit state, port and HTTP, and the stories that become transitions.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "api/reconcile.h"
+#include "basic/macro.h"
+
+#define S     USEC_PER_SEC
+#define START (1000 * S)
+#define WALL  INT64_C(1700000000000)
+
+static const PcFacts well = {.known = true, .reachable = true};
+
+static Now at(uint64_t us)
+{
+    return (Now){.mono_us = START + us, .wall_ms = WALL + (int64_t)(us / 1000)};
+}
+
+static UnitFacts unit(ActiveState active, const char *sub)
+{
+    UnitFacts u = {
+        .load = LOAD_LOADED,
+        .active = active,
+        .kind = KIND_SERVICE,
+        .has_details = true,
+        .active_enter_ms = WALL - 3600000,
+        .file_state = "enabled",
+        .result = "success",
+        .invocation = {1},
+    };
+    strcpy(u.sub, sub);
+    return u;
+}
+
+static PortFacts port(bool listening, uint64_t us)
+{
+    return (PortFacts){
+        .looked = true, .listening = listening, .misses = listening ? 0 : 2, .at_us = START + us};
+}
+
+static HttpFacts http(HttpOutcome outcome, int status, uint64_t us)
+{
+    return (HttpFacts){.outcome = outcome,
+                       .status = status,
+                       .latency_us = 500,
+                       .misses = outcome == HTTP_OK ? 0 : 2,
+                       .started_us = START + us,
+                       .at_us = START + us + 1000};
+}
+
+/* ---- the table ---- */
+
+typedef struct UnitCase {
+    const char *name;
+    UnitFacts facts;
+    Actual alone;   /* without port and health */
+    bool asks_more; /* the unit is well, port and health decide */
+    Cause cause;
+} UnitCase;
+
+static size_t unit_cases(UnitCase *ret)
+{
+    size_t n = 0;
+    UnitFacts u;
+
+    ret[n++] =
+        (UnitCase){"active", unit(ACTIVE_ACTIVE, "running"), ACTUAL_RUNNING, true, CAUSE_NONE};
+    u = unit(ACTIVE_ACTIVE, "exited");
+    u.oneshot = u.remain_after_exit = true;
+    ret[n++] = (UnitCase){"oneshot remains", u, ACTUAL_RUNNING, true, CAUSE_NONE};
+    u = unit(ACTIVE_INACTIVE, "dead");
+    u.oneshot = true;
+    u.inactive_enter_ms = WALL - 1000;
+    ret[n++] = (UnitCase){"oneshot finished", u, ACTUAL_FINISHED, false, CAUSE_NONE};
+    u.inactive_enter_ms = 0;
+    ret[n++] = (UnitCase){"oneshot never ran", u, ACTUAL_INACTIVE, false, CAUSE_STOPPED};
+    ret[n++] = (UnitCase){"inactive", unit(ACTIVE_INACTIVE, "dead"), ACTUAL_INACTIVE, false,
+                          CAUSE_STOPPED};
+    u = unit(ACTIVE_FAILED, "failed");
+    strcpy(u.result, "exit-code");
+    ret[n++] = (UnitCase){"failed", u, ACTUAL_FAILED, false, CAUSE_EXIT_CODE};
+    u = unit(ACTIVE_ACTIVATING, "auto-restart");
+    strcpy(u.result, "signal");
+    ret[n++] = (UnitCase){"auto-restart", u, ACTUAL_FAILED, false, CAUSE_SIGNAL};
+    ret[n++] = (UnitCase){"activating", unit(ACTIVE_ACTIVATING, "start"), ACTUAL_STARTING, false,
+                          CAUSE_STARTING};
+    ret[n++] = (UnitCase){"reloading", unit(ACTIVE_RELOADING, "reload"), ACTUAL_STARTING, false,
+                          CAUSE_STARTING};
+    ret[n++] = (UnitCase){"deactivating", unit(ACTIVE_DEACTIVATING, "stop-sigterm"),
+                          ACTUAL_STOPPING, false, CAUSE_STOPPING};
+    u = unit(ACTIVE_DEACTIVATING, "stop-post");
+    strcpy(u.result, "core-dump");
+    u.exec_code = CLD_DUMPED;
+    ret[n++] = (UnitCase){"dead, ExecStopPost at work", u, ACTUAL_FAILED, false, CAUSE_CORE_DUMP};
+    u = (UnitFacts){.load = LOAD_NOT_FOUND, .active = ACTIVE_INACTIVE, .kind = KIND_SERVICE};
+    ret[n++] = (UnitCase){"not found", u, ACTUAL_MISSING, false, CAUSE_NOT_FOUND};
+    u = unit(ACTIVE_INACTIVE, "dead");
+    u.load = LOAD_MASKED;
+    ret[n++] = (UnitCase){"masked", u, ACTUAL_INACTIVE, false, CAUSE_MASKED};
+    u.load = LOAD_BAD_SETTING;
+    ret[n++] = (UnitCase){"bad setting", u, ACTUAL_INACTIVE, false, CAUSE_BAD_SETTING};
+    u = unit(ACTIVE_ACTIVE, "waiting");
+    u.kind = KIND_TIMER;
+    u.triggered_failed = true;
+    ret[n++] = (UnitCase){"timer whose service failed", u, ACTUAL_DEGRADED, false,
+                          CAUSE_TIMER_SERVICE_FAILED};
+    ret[n++] =
+        (UnitCase){"not read yet", (UnitFacts){0}, ACTUAL_UNKNOWN, false, CAUSE_NOT_CHECKED_YET};
+    return n;
+}
+
+typedef struct PortCase {
+    PortFacts facts;
+    Actual actual;
+    bool asks_more;
+    Cause cause;
+} PortCase;
+
+static size_t port_cases(PortCase *ret)
+{
+    PortFacts foreign = port(true, 0), full = port(true, 0);
+
+    foreign.owner = OWNER_FOREIGN;
+    full.queue = 6;
+    full.backlog = 5;
+    full.full_since_us = START - 5 * S;
+    ret[0] = (PortCase){port(true, 0), ACTUAL_RUNNING, true, CAUSE_NONE};
+    ret[1] = (PortCase){port(false, 0), ACTUAL_DEGRADED, false, CAUSE_PORT_CLOSED};
+    ret[2] = (PortCase){foreign, ACTUAL_DEGRADED, false, CAUSE_PORT_FOREIGN};
+    ret[3] = (PortCase){full, ACTUAL_DEGRADED, false, CAUSE_PORT_NOT_ACCEPTING};
+    ret[4] = (PortCase){(PortFacts){0}, ACTUAL_UNKNOWN, false, CAUSE_NOT_CHECKED_YET};
+    return 5;
+}
+
+static const struct {
+    HttpOutcome outcome;
+    int status;
+    Actual actual;
+    Cause cause;
+} http_cases[] = {
+    {HTTP_OK, 200, ACTUAL_RUNNING, CAUSE_NONE},
+    {HTTP_BAD_STATUS, 503, ACTUAL_DEGRADED, CAUSE_HTTP_STATUS},
+    {HTTP_REFUSED, 0, ACTUAL_DEGRADED, CAUSE_HTTP_REFUSED},
+    {HTTP_RESET, 0, ACTUAL_DEGRADED, CAUSE_HTTP_RESET},
+    {HTTP_EOF, 0, ACTUAL_DEGRADED, CAUSE_HTTP_EOF},
+    {HTTP_TIMEOUT, 0, ACTUAL_DEGRADED, CAUSE_HTTP_TIMEOUT},
+    {HTTP_BAD_REPLY, 0, ACTUAL_DEGRADED, CAUSE_HTTP_BAD_REPLY},
+    {HTTP_UNRESOLVED, 0, ACTUAL_DEGRADED, CAUSE_HTTP_UNRESOLVED},
+    {HTTP_TLS, 0, ACTUAL_DEGRADED, CAUSE_HTTP_TLS},
+    {HTTP_ERROR, 0, ACTUAL_DEGRADED, CAUSE_HTTP_ERROR},
+    {HTTP_NOT_ASKED, 0, ACTUAL_UNKNOWN, CAUSE_NOT_CHECKED_YET},
+};
+
+static Light expected_light(Expected e, Actual a)
+{
+    if (a == ACTUAL_UNKNOWN || a == ACTUAL_UNREACHABLE)
+        return LIGHT_UNKNOWN;
+    if (e == EXPECTED_RUNNING) {
+        if (a == ACTUAL_RUNNING || a == ACTUAL_FINISHED)
+            return LIGHT_OK;
+        return a == ACTUAL_INACTIVE || a == ACTUAL_FAILED || a == ACTUAL_MISSING ? LIGHT_DOWN
+                                                                                 : LIGHT_WARN;
+    }
+    return a == ACTUAL_RUNNING || a == ACTUAL_DEGRADED || a == ACTUAL_STARTING ? LIGHT_WARN
+                                                                               : LIGHT_OK;
+}
+
+static void check_case(Expected e, const UnitCase *u, const PortCase *p, size_t h, bool has_port,
+                       bool has_health)
+{
+    Want want = {.app_id = "a",
+                 .pc_id = "p",
+                 .unit = "a.service",
+                 .expected = e,
+                 .port = has_port ? 80 : 0,
+                 .health = has_health ? "/health" : NULL,
+                 .timeout_ms = 2000};
+    Facts facts = {.unit = u->facts,
+                   .port = p->facts,
+                   .http = http(http_cases[h].outcome, http_cases[h].status, 0)};
+    Track track = {0};
+    Change changes[CHANGES_MAX];
+    Actual actual = u->alone;
+    Cause cause = u->cause;
+
+    if (u->asks_more && e == EXPECTED_RUNNING) {
+        if (has_port) {
+            actual = p->actual;
+            cause = p->cause;
+        }
+        if (has_health && (!has_port || p->asks_more)) {
+            actual = http_cases[h].actual;
+            cause = http_cases[h].cause;
+        }
+    } else if (u->alone == ACTUAL_DEGRADED && e == EXPECTED_STOPPED) {
+        actual = ACTUAL_RUNNING;
+    }
+    assert_int_equal(reconcile(&track, &want, &well, &facts, 0, at(0), changes), 0);
+    assert_int_equal(track.shown.actual, actual);
+    assert_int_equal(track.shown.light, expected_light(e, actual));
+    if (e == EXPECTED_RUNNING)
+        assert_int_equal(track.shown.cause, cause);
+    else if (track.shown.light == LIGHT_WARN)
+        assert_int_equal(track.shown.cause, CAUSE_RUNNING);
+}
+
+static void test_truth_table(void **state)
+{
+    UnitCase units[24];
+    PortCase ports[8];
+    size_t n_units = unit_cases(units), n_ports = port_cases(ports), cases = 0;
+
+    (void)state;
+    for (int e = 0; e < EXPECTED_MAX; e++)
+        for (size_t u = 0; u < n_units; u++)
+            for (size_t p = 0; p < n_ports; p++)
+                for (size_t h = 0; h < ELEMENTS(http_cases); h++)
+                    for (int has = 0; has < 4; has++, cases++)
+                        check_case((Expected)e, &units[u], &ports[p], h, has & 1, has & 2);
+    assert_int_equal(cases, 2 * n_units * n_ports * ELEMENTS(http_cases) * 4);
+}
+
+static void test_pc_comes_first(void **state)
+{
+    Want want = {.app_id = "a", .pc_id = "p", .unit = "a.service", .port = 80, .timeout_ms = 2000};
+    Facts facts = {.unit = unit(ACTIVE_FAILED, "failed")};
+    Change changes[CHANGES_MAX];
+    PcFacts pc = {0};
+    Track track = {0};
+
+    (void)state;
+    reconcile(&track, &want, &pc, &facts, 0, at(0), changes);
+    assert_int_equal(track.shown.actual, ACTUAL_UNKNOWN);
+    pc = (PcFacts){.known = true, .cause = CAUSE_HOST_KEY_CHANGED};
+    reconcile(&track, &want, &pc, &facts, 0, at(1), changes);
+    assert_int_equal(track.shown.actual, ACTUAL_UNREACHABLE);
+    assert_int_equal(track.shown.cause, CAUSE_HOST_KEY_CHANGED);
+    assert_int_equal(track.shown.light, LIGHT_UNKNOWN);
+    pc = (PcFacts){
+        .known = true, .reachable = true, .scope_cause[SCOPE_USER] = CAUSE_NO_USER_MANAGER};
+    reconcile(&track, &want, &pc, &facts, 0, at(2), changes);
+    assert_int_equal(track.shown.actual, ACTUAL_UNKNOWN);
+    assert_int_equal(track.shown.cause, CAUSE_NO_USER_MANAGER);
+    want.scope = SCOPE_SYSTEM; /* the other bus is well */
+    reconcile(&track, &want, &pc, &facts, 0, at(3), changes);
+    assert_int_equal(track.shown.actual, ACTUAL_FAILED);
+}
+
+static void test_without_unit(void **state)
+{
+    Want want = {.app_id = "a", .pc_id = "p", .port = 80, .timeout_ms = 2000};
+    Facts facts = {.port = port(false, 0)};
+    Change changes[CHANGES_MAX];
+    Track track = {0};
+
+    (void)state;
+    reconcile(&track, &want, &well, &facts, 0, at(0), changes);
+    assert_int_equal(track.shown.actual, ACTUAL_INACTIVE);
+    assert_int_equal(track.shown.light, LIGHT_DOWN);
+    facts.port = port(true, 1);
+    assert_int_equal(reconcile(&track, &want, &well, &facts, 0, at(1), changes), 1);
+    assert_int_equal(changes[0].to, ACTUAL_RUNNING);
+    want.expected = EXPECTED_STOPPED;
+    reconcile(&track, &want, &well, &facts, 0, at(2), changes);
+    assert_int_equal(track.shown.light, LIGHT_WARN);
+    want = (Want){.app_id = "a", .pc_id = "p", .health = "https://x.example/", .timeout_ms = 2000};
+    facts.http = http(HTTP_REFUSED, 0, 3);
+    reconcile(&track, &want, &well, &facts, 0, at(3), changes);
+    assert_int_equal(track.shown.actual, ACTUAL_INACTIVE);
+}
+
+/* ---- stories ---- */
+
+typedef struct Story {
+    Want want;
+    PcFacts pc;
+    Facts facts;
+    Track track;
+    Change changes[32];
+    size_t n;
+} Story;
+
+static Story story_of_running(bool with_health)
+{
+    Story s = {.want = {.app_id = "a", .pc_id = "p", .unit = "a.service", .timeout_ms = 2000},
+               .pc = well};
+
+    if (with_health) {
+        s.want.port = 80;
+        s.want.health = "/health";
+        s.facts.port = port(true, 0);
+        s.facts.http = http(HTTP_OK, 200, 0);
+    }
+    s.facts.unit = unit(ACTIVE_ACTIVE, "running");
+    return s;
+}
+
+static void look(Story *s, uint64_t us)
+{
+    Change now[CHANGES_MAX];
+    size_t n = reconcile(&s->track, &s->want, &s->pc, &s->facts, 0, at(us), now);
+
+    assert_true(s->n + n <= ELEMENTS(s->changes));
+    memcpy(s->changes + s->n, now, n * sizeof *now);
+    s->n += n;
+}
+
+static void unit_is(Story *s, ActiveState active, const char *sub, uint64_t us)
+{
+    s->facts.unit.active = active;
+    strcpy(s->facts.unit.sub, sub);
+    s->facts.unit.state_change_ms = at(us).wall_ms;
+    look(s, us);
+}
+
+static void crash(Story *s, uint64_t us)
+{
+    s->facts.unit.exec_code = CLD_KILLED;
+    s->facts.unit.exec_status = SIGKILL;
+    strcpy(s->facts.unit.result, "signal");
+    s->facts.unit.inactive_enter_ms = at(us).wall_ms;
+    unit_is(s, ACTIVE_FAILED, "failed", us);
+}
+
+static void restart(Story *s, uint64_t us)
+{
+    unit_is(s, ACTIVE_ACTIVATING, "auto-restart", us);
+    unit_is(s, ACTIVE_INACTIVE, "dead", us + 100);
+    s->facts.unit.invocation[0]++;
+    s->facts.unit.n_restarts++;
+    strcpy(s->facts.unit.result, "success");
+    s->facts.unit.exec_code = s->facts.unit.exec_status = 0;
+    s->facts.unit.active_enter_ms = at(us + 200).wall_ms;
+    unit_is(s, ACTIVE_ACTIVE, "running", us + 200);
+}
+
+static void test_crash_healed_at_once_is_two_transitions(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    look(&s, 0);
+    crash(&s, 60 * S);
+    restart(&s, 60 * S + 10000);
+    for (uint64_t t = 61; t < 80; t++)
+        look(&s, t * S);
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.changes[0].from, ACTUAL_RUNNING);
+    assert_int_equal(s.changes[0].to, ACTUAL_FAILED);
+    assert_int_equal(s.changes[0].cause, CAUSE_SIGNAL);
+    assert_int_equal(s.changes[0].exec_status, SIGKILL);
+    assert_int_equal(s.changes[0].ts_ms, at(60 * S).wall_ms);
+    assert_true(s.changes[0].wants_journal);
+    assert_int_equal(s.changes[0].invocation[0], 1);
+    assert_int_equal(s.changes[1].to, ACTUAL_RUNNING);
+    assert_int_equal(s.changes[1].ts_ms, at(60 * S + 10200).wall_ms);
+    assert_int_equal(s.track.runs, 1);
+}
+
+static void test_stale_health_does_not_hide_a_crash(void **state)
+{
+    Story s = story_of_running(true);
+
+    (void)state;
+    look(&s, 0);
+    assert_int_equal(s.track.shown.actual, ACTUAL_RUNNING);
+    crash(&s, 60 * S);
+    restart(&s, 60 * S + 10000);
+    assert_int_equal(s.track.shown.actual,
+                     ACTUAL_STARTING); /* the old 200 says nothing about this run */
+    assert_true(s.track.shown.recheck_at_us > 0);
+    s.facts.port = port(true, 60 * S + 60000);
+    look(&s, 60 * S + 60000);
+    assert_int_equal(s.track.shown.actual, ACTUAL_STARTING);
+    s.facts.http = http(HTTP_OK, 200, 60 * S + 61000);
+    look(&s, 60 * S + 62000);
+    assert_int_equal(s.track.shown.actual, ACTUAL_RUNNING);
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.changes[1].ts_ms, at(60 * S + 62000).wall_ms);
+}
+
+static void test_missed_crash_is_found_by_invocation(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    look(&s, 0);
+    s.facts.unit.invocation[0] = 9;
+    s.facts.unit.n_restarts = 1;
+    s.facts.unit.inactive_enter_ms = at(5 * S).wall_ms;
+    s.facts.unit.active_enter_ms = at(5 * S + 100000).wall_ms;
+    look(&s, 10 * S);
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.changes[0].to, ACTUAL_FAILED);
+    assert_int_equal(s.changes[0].ts_ms, at(5 * S).wall_ms);
+    assert_int_equal(s.changes[0].invocation[0], 1); /* the dead run's journal is what is wanted */
+    assert_int_equal(s.changes[1].to, ACTUAL_RUNNING);
+    assert_int_equal(s.changes[1].ts_ms, at(5 * S + 100000).wall_ms);
+    s.facts.unit.invocation[0] = 10; /* by hand: no automatic restart counted */
+    s.facts.unit.n_restarts = 0;
+    s.facts.unit.inactive_enter_ms = at(20 * S).wall_ms;
+    s.facts.unit.active_enter_ms = at(21 * S).wall_ms;
+    look(&s, 30 * S);
+    assert_int_equal(s.n, 4);
+    assert_int_equal(s.changes[2].to, ACTUAL_INACTIVE);
+    assert_int_equal(s.changes[2].cause, CAUSE_STOPPED);
+}
+
+static void test_restart_while_unreachable_is_filled_in(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    look(&s, 0);
+    s.pc = (PcFacts){.known = true, .cause = CAUSE_BUS_SILENT};
+    look(&s, 10 * S);
+    assert_int_equal(s.track.shown.actual, ACTUAL_UNREACHABLE);
+    s.pc = well;
+    s.facts.unit.invocation[0] = 4;
+    s.facts.unit.n_restarts = 2;
+    s.facts.unit.inactive_enter_ms = at(40 * S).wall_ms;
+    s.facts.unit.active_enter_ms = at(41 * S).wall_ms;
+    look(&s, 100 * S);
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.changes[0].ts_ms, at(40 * S).wall_ms);
+    assert_int_equal(s.changes[1].ts_ms, at(41 * S).wall_ms);
+}
+
+static void test_restart_while_we_were_off_is_filled_in(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    reconcile_recall(&s.track, ACTUAL_RUNNING, WALL - 7200000, WALL - 5000000);
+    s.facts.unit.inactive_enter_ms = WALL - 4000000;
+    s.facts.unit.active_enter_ms = WALL - 3999000;
+    look(&s, 0);
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.changes[0].to, ACTUAL_INACTIVE);
+    assert_int_equal(s.changes[0].ts_ms, WALL - 4000000);
+    assert_int_equal(s.changes[1].to, ACTUAL_RUNNING);
+}
+
+static void test_recall_without_change_is_no_transition(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    reconcile_recall(&s.track, ACTUAL_RUNNING, WALL - 7200000, WALL - 1000);
+    look(&s, 0);
+    assert_int_equal(s.n, 0);
+    assert_int_equal(s.track.since_ms, WALL - 7200000);
+    Story down = story_of_running(false);
+    reconcile_recall(&down.track, ACTUAL_RUNNING, WALL - 7200000, WALL - 60000);
+    down.facts.unit.inactive_enter_ms = WALL - 30000;
+    down.facts.unit.active = ACTIVE_INACTIVE;
+    look(&down, 0);
+    assert_int_equal(down.n, 1);
+    assert_int_equal(down.changes[0].to, ACTUAL_INACTIVE);
+    assert_int_equal(down.changes[0].ts_ms, WALL - 30000);
+}
+
+static void test_bad_signs_are_confirmed(void **state)
+{
+    static const HttpOutcome outcomes[] = {HTTP_BAD_STATUS, HTTP_REFUSED, HTTP_RESET, HTTP_EOF};
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(outcomes); i++) {
+        Story s = story_of_running(true);
+        look(&s, 0);
+        s.facts.http = http(outcomes[i], outcomes[i] == HTTP_BAD_STATUS ? 503 : 0, 10 * S);
+        s.facts.http.misses = 1;
+        look(&s, 10 * S + 2000);
+        assert_int_equal(s.track.shown.actual, ACTUAL_RUNNING);
+        assert_true(s.track.shown.recheck_at_us <= at(12 * S).mono_us);
+        s.facts.http.misses = 2;
+        look(&s, 11 * S);
+        assert_int_equal(s.track.shown.actual, ACTUAL_DEGRADED);
+        assert_int_equal(s.n, 1);
+    }
+    Story s = story_of_running(true);
+    look(&s, 0);
+    s.facts.http = http(HTTP_TIMEOUT, 0, 10 * S);
+    s.facts.http.misses = 1;
+    look(&s, 12 * S);
+    assert_int_equal(s.track.shown.actual, ACTUAL_DEGRADED);
+    s = story_of_running(true);
+    look(&s, 0);
+    s.facts.port = port(false, 10 * S);
+    s.facts.port.misses = 1;
+    look(&s, 10 * S);
+    assert_int_equal(s.track.shown.actual, ACTUAL_RUNNING);
+    s.facts.port.misses = 2;
+    look(&s, 11 * S);
+    assert_int_equal(s.track.shown.cause, CAUSE_PORT_CLOSED);
+}
+
+static void test_young_run_is_starting_then_degraded(void **state)
+{
+    Story s = story_of_running(true);
+
+    (void)state;
+    s.facts.port = port(false, 0);
+    s.facts.unit.active_enter_ms = WALL - 1000;
+    look(&s, 0);
+    assert_int_equal(s.track.shown.actual, ACTUAL_STARTING);
+    s.facts.port = port(false, 9 * S);
+    look(&s, 9 * S);
+    assert_int_equal(s.track.shown.actual, ACTUAL_STARTING);
+    s.facts.port = port(false, 11 * S);
+    look(&s, 11 * S);
+    assert_int_equal(s.track.shown.actual, ACTUAL_DEGRADED);
+}
+
+static void test_starting_too_long_is_down(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    unit_is(&s, ACTIVE_ACTIVATING, "start", 0);
+    assert_int_equal(s.track.shown.light, LIGHT_WARN);
+    look(&s, 3 * S);
+    look(&s, 91 * S);
+    assert_int_equal(s.track.shown.light, LIGHT_DOWN);
+    assert_int_equal(s.track.shown.cause, CAUSE_STARTING_TOO_LONG);
+    s.facts.unit.oneshot = true; /* a long job is at work, not stuck */
+    look(&s, 92 * S);
+    assert_int_equal(s.track.shown.light, LIGHT_OK);
+}
+
+static void test_short_passing_states_are_not_stored(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    look(&s, 0);
+    unit_is(&s, ACTIVE_RELOADING, "reload", 10 * S);
+    assert_int_equal(s.track.shown.actual, ACTUAL_STARTING);
+    assert_int_equal(s.track.shown.recheck_at_us, at(12 * S).mono_us);
+    unit_is(&s, ACTIVE_ACTIVE, "running", 11 * S);
+    assert_int_equal(s.n, 0);
+    unit_is(&s, ACTIVE_DEACTIVATING, "stop-sigterm", 20 * S);
+    look(&s, 22 * S);
+    assert_int_equal(s.n, 1);
+    assert_int_equal(s.changes[0].to, ACTUAL_STOPPING);
+    s.facts.unit.inactive_enter_ms = at(23 * S).wall_ms;
+    unit_is(&s, ACTIVE_INACTIVE, "dead", 23 * S);
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.changes[1].to, ACTUAL_INACTIVE);
+}
+
+static void test_inactive_after_failed_is_held(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    look(&s, 0);
+    crash(&s, 10 * S);
+    unit_is(&s, ACTIVE_INACTIVE, "dead", 11 * S);
+    assert_int_equal(s.track.shown.actual, ACTUAL_FAILED);
+    look(&s, 12 * S);
+    assert_int_equal(s.n, 1);
+    look(&s, 13 * S); /* it stays so: reset-failed by hand */
+    assert_int_equal(s.track.shown.actual, ACTUAL_INACTIVE);
+    assert_int_equal(s.n, 2);
+}
+
+static void test_crash_loop_counts_and_is_bounded(void **state)
+{
+    Story s = story_of_running(true);
+    Change now[CHANGES_MAX];
+    size_t failed = 0, stored = 0;
+
+    (void)state;
+    look(&s, 0);
+    for (uint64_t i = 0; i < 200; i++) {
+        uint64_t us = 10 * S + i * 100000;
+        s.facts.unit.exec_code = CLD_EXITED;
+        s.facts.unit.exec_status = 3;
+        strcpy(s.facts.unit.result, "exit-code");
+        s.facts.unit.active = ACTIVE_FAILED;
+        s.facts.unit.inactive_enter_ms = at(us).wall_ms;
+        size_t n = reconcile(&s.track, &s.want, &s.pc, &s.facts, 0, at(us), now);
+        for (size_t k = 0; k < n; k++)
+            failed += now[k].to == ACTUAL_FAILED;
+        stored += n;
+        s.facts.unit.invocation[0]++;
+        s.facts.unit.invocation[1] = 1;
+        s.facts.unit.active = ACTIVE_ACTIVE;
+        s.facts.unit.active_enter_ms = at(us + 50000).wall_ms;
+        stored += reconcile(&s.track, &s.want, &s.pc, &s.facts, 0, at(us + 50000), now);
+    }
+    assert_int_equal(s.track.runs, 200);
+    assert_int_equal(failed, 1 + PAIRS_MAX);
+    assert_true(stored <= 1 + 2 * PAIRS_MAX);
+}
+
+static void test_timestamps_are_corrected_and_never_run_backwards(void **state)
+{
+    Story s = story_of_running(false);
+    Change now[CHANGES_MAX];
+
+    (void)state;
+    look(&s, 0);
+    s.facts.unit.active = ACTIVE_FAILED;
+    strcpy(s.facts.unit.result, "signal");
+    s.facts.unit.inactive_enter_ms = at(10 * S).wall_ms + 5000; /* its clock is 5 s ahead */
+    assert_int_equal(reconcile(&s.track, &s.want, &s.pc, &s.facts, 5000, at(10 * S + 300000), now),
+                     1);
+    assert_int_equal(now[0].ts_ms, at(10 * S).wall_ms);
+    s.facts.unit.active = ACTIVE_ACTIVE;
+    s.facts.unit.invocation[0] = 2;
+    s.facts.unit.active_enter_ms = 17; /* a clock that jumped to 1970 */
+    assert_int_equal(reconcile(&s.track, &s.want, &s.pc, &s.facts, 5000, at(11 * S), now), 1);
+    assert_int_equal(now[0].ts_ms, at(11 * S).wall_ms);
+}
+
+static void test_hints_never_change_a_light(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    s.pc.linger_off = true;
+    strcpy(s.facts.unit.file_state, "disabled");
+    look(&s, 0);
+    assert_int_equal(s.track.shown.light, LIGHT_OK);
+    assert_int_equal(s.track.shown.hints, HINT_LINGER_OFF | HINT_NOT_ENABLED);
+    s.want.scope = SCOPE_SYSTEM;
+    strcpy(s.facts.unit.file_state, "static");
+    look(&s, S);
+    assert_int_equal(s.track.shown.hints, 0);
+}
+
+static void test_sentences(void **state)
+{
+    Story s = story_of_running(true);
+    char text[SENTENCE_MAX];
+
+    (void)state;
+    look(&s, 0);
+    reconcile_sentence(&s.track.shown, &s.want, &s.pc, &s.facts, text, sizeof text);
+    assert_string_equal(text, "");
+    s.facts.unit.n_restarts = 3;
+    s.facts.unit.exec_status = 1;
+    strcpy(s.facts.unit.result, "exit-code");
+    s.facts.unit.active = ACTIVE_FAILED;
+    look(&s, S);
+    reconcile_sentence(&s.track.shown, &s.want, &s.pc, &s.facts, text, sizeof text);
+    assert_string_equal(text, "exit code 1 after 3 restarts");
+    strcpy(s.facts.unit.result, "signal");
+    s.facts.unit.exec_status = SIGKILL;
+    s.facts.unit.n_restarts = 0;
+    look(&s, 2 * S);
+    reconcile_sentence(&s.track.shown, &s.want, &s.pc, &s.facts, text, sizeof text);
+    assert_string_equal(text, "killed by SIGKILL");
+    PortFacts held = {.owner_pid = 812, .owner_name = "python3"};
+    s.facts.port = held;
+    Verdict v = {.actual = ACTUAL_DEGRADED, .cause = CAUSE_PORT_FOREIGN};
+    reconcile_sentence(&v, &s.want, &s.pc, &s.facts, text, sizeof text);
+    assert_string_equal(text, "port 80 is held by pid 812 (python3)");
+    for (int c = 1; c < CAUSE_MAX; c++) { /* every cause has its words */
+        v.cause = (Cause)c;
+        reconcile_sentence(&v, &s.want, &s.pc, &s.facts, text, sizeof text);
+        assert_true(text[0] != '\0');
+    }
+    assert_string_equal(cause_sentence((Cause)9999), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_truth_table),
+        cmocka_unit_test(test_pc_comes_first),
+        cmocka_unit_test(test_without_unit),
+        cmocka_unit_test(test_crash_healed_at_once_is_two_transitions),
+        cmocka_unit_test(test_stale_health_does_not_hide_a_crash),
+        cmocka_unit_test(test_missed_crash_is_found_by_invocation),
+        cmocka_unit_test(test_restart_while_unreachable_is_filled_in),
+        cmocka_unit_test(test_restart_while_we_were_off_is_filled_in),
+        cmocka_unit_test(test_recall_without_change_is_no_transition),
+        cmocka_unit_test(test_bad_signs_are_confirmed),
+        cmocka_unit_test(test_young_run_is_starting_then_degraded),
+        cmocka_unit_test(test_starting_too_long_is_down),
+        cmocka_unit_test(test_short_passing_states_are_not_stored),
+        cmocka_unit_test(test_inactive_after_failed_is_held),
+        cmocka_unit_test(test_crash_loop_counts_and_is_bounded),
+        cmocka_unit_test(test_timestamps_are_corrected_and_never_run_backwards),
+        cmocka_unit_test(test_hints_never_change_a_light),
+        cmocka_unit_test(test_sentences),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

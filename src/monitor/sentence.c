@@ -1,0 +1,133 @@
+/* The daemon explains itself in English sentences. For another language they are recognised by their pattern and said
+ * again: each "{}" of a pattern stands for any text, which is carried over as it is (numbers, names, signals).
+ *
+ * A sentence that no pattern knows is shown as it came: a true English sentence is worth more than a vague translated
+ * one. The patterns are those of src/api/reconcile.c and incident.c; a test feeds them through. */
+#include <string.h>
+
+#include "basic/i18n.h"
+#include "basic/macro.h"
+#include "basic/text.h"
+#include "monitor/view.h"
+
+#define PARTS_MAX 4
+
+typedef struct Part {
+    const char *start;
+    size_t len;
+} Part;
+
+static const char *const patterns[] = {
+    N_("exit code {} after {} restarts"),
+    N_("exit code {} after {} restart"),
+    N_("exit code {}"),
+    N_("killed by {} after {} restarts"),
+    N_("killed by {} after {} restart"),
+    N_("killed by {}"),
+    N_("port {} is held by pid {} ({})"),
+    N_("port {} is held by {}"),
+    N_("port {} is closed"),
+    N_("there is no unit {} on this PC"),
+    N_("it does not accept connections on port {} ({} are waiting)"),
+    N_("{} refuses the connection"),
+    N_("{} answers {}"),
+    N_("{} gives no answer within {} ms"),
+    N_("it crashed and dumped core"),
+    N_("it did not start or stop in time"),
+    N_("it hung and systemd's watchdog ended it"),
+    N_("it was killed because memory ran out"),
+    N_("it failed too often; systemd does not restart it any more"),
+    N_("systemd had no resources to start it"),
+    N_("it did not follow the protocol of its unit type"),
+    N_("it failed"),
+    N_("it is not running"),
+    N_("its unit is masked, so it cannot be started"),
+    N_("its unit file has an error and does not load"),
+    N_("it is starting"),
+    N_("it has been starting for more than 90 s"),
+    N_("it is stopping"),
+    N_("the service that this timer starts has failed"),
+    N_("it runs, but is expected to be stopped"),
+    N_("the health request was reset"),
+    N_("the health request was closed without an answer"),
+    N_("the health endpoint does not speak HTTP"),
+    N_("the host name of the health URL does not resolve"),
+    N_("the TLS handshake with the health URL failed"),
+    N_("the health endpoint could not be asked"),
+    N_("it has not been checked yet"),
+    N_("there is no user bus (dbus-user-session missing, or nobody is logged in and linger is off)"),
+    N_("the systemd user manager is not running"),
+    N_("the systemd manager answers with errors"),
+    N_("the PC does not answer (frozen, suspended or cut off)"),
+    N_("its host name does not resolve"),
+    N_("it refuses the ssh connection (is sshd running?)"),
+    N_("it does not answer the ssh connection in time"),
+    N_("there is no route to it"),
+    N_("its host key is not known yet (connect once by hand)"),
+    N_("its host key has changed"),
+    N_("it refuses our ssh key"),
+    N_("its sshd forbids forwarding"),
+    N_("its login shell does not answer"),
+    N_("the ssh configuration has an error"),
+    N_("ssh failed"),
+};
+
+/* Where the literal text up to the next "{}" is found; the gap before it is a part. */
+static bool match(const char *pattern, const char *s, Part parts[static PARTS_MAX], size_t *ret_n)
+{
+    size_t n = 0;
+
+    for (;;) {
+        const char *hole = strstr(pattern, "{}");
+        size_t literal = hole ? (size_t)(hole - pattern) : strlen(pattern);
+        if (strncmp(s, pattern, literal) != 0)
+            return false;
+        s += literal;
+        if (!hole) {
+            *ret_n = n;
+            return *s == '\0';
+        }
+        pattern = hole + 2;
+        const char *next_hole = strstr(pattern, "{}");
+        size_t tail = next_hole ? (size_t)(next_hole - pattern) : strlen(pattern);
+        const char *end = tail ? memmem(s, strlen(s), pattern, tail) : s + strlen(s);
+        if (!end || end == s || n == PARTS_MAX)
+            return false;
+        parts[n++] = (Part){s, (size_t)(end - s)};
+        s = end;
+    }
+}
+
+/* The parts keep their order in every language. */
+static void compose(char ret[static SENTENCE_MAX], const char *format, const Part *parts, size_t n)
+{
+    size_t len = 0, next = 0;
+
+    while (*format && len + 1 < SENTENCE_MAX) {
+        if (strncmp(format, "{}", 2) == 0 && next < n) {
+            size_t room = MIN(parts[next].len, SENTENCE_MAX - 1 - len);
+            memcpy(ret + len, parts[next].start, room);
+            len += room;
+            next++;
+            format += 2;
+        } else
+            ret[len++] = *format++;
+    }
+    ret[len] = '\0';
+}
+
+const char *view_sentence(char ret[static SENTENCE_MAX], const char *sentence)
+{
+    Part parts[PARTS_MAX];
+    size_t n;
+
+    if (strcmp(i18n_language(), "en") != 0)
+        for (size_t i = 0; i < ELEMENTS(patterns); i++)
+            if (match(patterns[i], sentence, parts, &n)) {
+                char whole[SENTENCE_MAX];
+                compose(whole, i18n_text(patterns[i]), parts, n);
+                text_clean(ret, SENTENCE_MAX, whole, strlen(whole));
+                return ret;
+            }
+    return text_copy(ret, SENTENCE_MAX, sentence);
+}
