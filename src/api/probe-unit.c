@@ -16,102 +16,23 @@
  * PropertiesChanged of a watched path or the next level check does not. Reloading (its end) and
  * UnitFilesChanged lead to a resync.
  *
- * A slice of names is answered row by row in the order asked, under the name a unit really has:
- * rows are matched by position, and a unit known by an alias gets its match on the path of the row.
+ * A slice of names is unit_bus_answered row by row in the order asked, under the name a unit really
+ * has: rows are matched by position, and a unit known by an alias gets its match on the path of the
+ * row.
  */
 #include "api/probe-unit.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "api/probe-unit-private.h"
 #include "api/probe-unit-props.h"
 #include "basic/macro.h"
 #include "basic/text.h"
-#include "common/name.h"
-
-#define MANAGER      "org.freedesktop.systemd1"
-#define MANAGER_PATH "/org/freedesktop/systemd1"
-#define UNIT_PATH    "/org/freedesktop/systemd1/unit"
-#define PROPERTIES   "org.freedesktop.DBus.Properties"
 
 #define TIMER_ACCURACY_US 50000
 
-typedef struct Unit Unit;
-
-struct UnitWatch {
-    Unit *unit;
-    void *userdata;
-    UnitWatch *next;
-};
-
-struct Unit {
-    UnitBus *bus;
-    char *name;
-    char *path;
-    char *control_group; /* NULL unknown; kept while the unit is stopped */
-    UnitFacts facts;
-    UnitWatch *watches;
-    Unit *triggers;
-    uint32_t refs;
-    uint32_t triggered_by;
-    sd_bus_slot *match;
-    sd_bus_slot *call;
-    uint64_t asked_us;
-    Unit *queue_next;
-    bool queued;
-    bool wants_details;
-    bool wants_invocation;
-    bool in_check; /* the level check waits for its details */
-    bool changed;  /* since they were handed over */
-};
-
-/* A call that belongs to no unit. */
-typedef struct Call {
-    sd_bus_slot *slot;
-    uint64_t asked_us;
-} Call;
-
-struct UnitBus {
-    sd_event *event;
-    UnitScope scope;
-    const UnitBusOps *ops;
-    void *userdata;
-    sd_bus *bus;
-    sd_event_source *timer;
-    Cause cause;
-    Cause pending; /* told, with the connection closed, by the timer */
-    bool ready;
-    bool has_pending;
-
-    Unit **units; /* sorted by name */
-    size_t n_units, cap_units;
-    UnitWatch *deliver_next;
-
-    Unit *queue_first, *queue_last;
-    Unit *flight[UNIT_BUS_IN_FLIGHT_MAX];
-    size_t n_flight;
-
-    Call ping;
-    Call check;
-    Unit *slice[UNIT_BUS_SLICE]; /* NULL: gone since it was asked */
-    size_t n_slice;
-    size_t check_pending; /* units with in_check */
-    bool checking;        /* from the first slice to the last detail */
-    bool rows_done;
-    bool check_again;
-    bool resync; /* the next rows make all details stale */
-    int32_t check_lag_us;
-
-    size_t recheck_at;
-    uint64_t recheck_us;
-};
-
 DEFINE_CLEANUP(UnitBus, unit_bus_free);
-
-static void queue_pump(UnitBus *b);
-static void check_start(UnitBus *b);
-static void check_fail(UnitBus *b, Cause cause);
 
 static uint64_t mono(const UnitBus *b)
 {
@@ -123,7 +44,7 @@ static uint64_t mono(const UnitBus *b)
 
 /* ---- state and deadlines ---- */
 
-static void cause_set(UnitBus *b, Cause cause)
+void unit_bus_set_cause(UnitBus *b, Cause cause)
 {
     b->ready = cause == CAUSE_NONE;
     if (cause == b->cause)
@@ -163,7 +84,7 @@ static void timer_want(UnitBus *b)
 
 /* The connection is of no use; said by the timer, so that no caller of ours is called back from
  * within. */
-static void fail_later(UnitBus *b, Cause cause)
+void unit_bus_fail_later(UnitBus *b, Cause cause)
 {
     b->pending = cause;
     b->has_pending = true;
@@ -185,7 +106,7 @@ static int on_timer(sd_event_source *s UNUSED, uint64_t usec UNUSED, void *userd
         unit_bus_disconnect(b, CAUSE_BUS_SILENT);
     } else if (now >= oldest + UNIT_BUS_CALL_TIMEOUT_US) {
         timer_arm(b, oldest + UNIT_BUS_GIVE_UP_US);
-        cause_set(b, CAUSE_BUS_SILENT);
+        unit_bus_set_cause(b, CAUSE_BUS_SILENT);
     } else {
         timer_arm(b, oldest + UNIT_BUS_CALL_TIMEOUT_US);
     }
@@ -194,7 +115,7 @@ static int on_timer(sd_event_source *s UNUSED, uint64_t usec UNUSED, void *userd
 
 /* What an error reply means for the whole bus; CAUSE_NONE: the connection is going down and says so
  * itself. */
-static Cause error_cause(const UnitBus *b, sd_bus_message *m)
+Cause unit_bus_error_cause(const UnitBus *b, sd_bus_message *m)
 {
     static const char *const no_manager[] = {
         SD_BUS_ERROR_SERVICE_UNKNOWN,
@@ -215,16 +136,16 @@ static Cause error_cause(const UnitBus *b, sd_bus_message *m)
 
 /* ---- calls ---- */
 
-static int call_new(UnitBus *b, const char *path, const char *interface, const char *member,
-                    sd_bus_message **ret)
+int unit_bus_call_new(UnitBus *b, const char *path, const char *interface, const char *member,
+                      sd_bus_message **ret)
 {
     int r = sd_bus_message_new_method_call(b->bus, ret, MANAGER, path, interface, member);
 
     return r < 0 ? r : sd_bus_message_set_auto_start(*ret, false);
 }
 
-static int call_send(UnitBus *b, sd_bus_message *m, sd_bus_message_handler_t callback,
-                     void *userdata, sd_bus_slot **ret_slot, uint64_t *ret_asked_us)
+int unit_bus_call_send(UnitBus *b, sd_bus_message *m, sd_bus_message_handler_t callback,
+                       void *userdata, sd_bus_slot **ret_slot, uint64_t *ret_asked_us)
 {
     int r = sd_bus_call_async(b->bus, ret_slot, m, callback, userdata, UINT64_MAX);
 
@@ -235,64 +156,11 @@ static int call_send(UnitBus *b, sd_bus_message *m, sd_bus_message_handler_t cal
     return 0;
 }
 
-/* ---- units ---- */
+/* ---- the level check ---- */
 
-static bool unit_is_askable(const char *name)
-{
-    return name_is_unit(name) && !strstr(name, "@.");
-}
+static void check_start(UnitBus *b);
 
-static size_t unit_place(const UnitBus *b, const char *name, bool *ret_found)
-{
-    size_t low = 0, high = b->n_units;
-
-    *ret_found = false;
-    while (low < high) {
-        size_t mid = (low + high) / 2;
-        int c = strcmp(name, b->units[mid]->name);
-        if (c == 0) {
-            *ret_found = true;
-            return mid;
-        }
-        if (c < 0)
-            high = mid;
-        else
-            low = mid + 1;
-    }
-    return low;
-}
-
-static void queue_remove(UnitBus *b, Unit *u)
-{
-    Unit *before = NULL;
-
-    if (!u->queued)
-        return;
-    for (Unit *at = b->queue_first; at && at != u; at = at->queue_next)
-        before = at;
-    if (before)
-        before->queue_next = u->queue_next;
-    else
-        b->queue_first = u->queue_next;
-    if (b->queue_last == u)
-        b->queue_last = before;
-    u->queue_next = NULL;
-    u->queued = false;
-}
-
-static void unit_call_done(Unit *u)
-{
-    UnitBus *b = u->bus;
-
-    u->call = sd_bus_slot_unref(u->call);
-    for (size_t i = 0; i < b->n_flight; i++)
-        if (b->flight[i] == u) {
-            b->flight[i] = b->flight[--b->n_flight];
-            break;
-        }
-}
-
-static void check_settle(UnitBus *b)
+void unit_bus_check_settle(UnitBus *b)
 {
     if (!b->checking || !b->rows_done || b->check_pending > 0)
         return;
@@ -304,375 +172,12 @@ static void check_settle(UnitBus *b)
 }
 
 /* A good answer to whatever question: a manager that was silent is back. */
-static void answered(UnitBus *b)
+void unit_bus_answered(UnitBus *b)
 {
-    check_settle(b);
+    unit_bus_check_settle(b);
     if (b->bus && sd_bus_is_open(b->bus) > 0 && !b->ready && !b->checking)
         check_start(b);
 }
-
-static void unit_check_done(Unit *u)
-{
-    if (!u->in_check)
-        return;
-    u->in_check = false;
-    u->bus->check_pending--;
-}
-
-static Unit *unit_free(Unit *u)
-{
-    if (!u)
-        return NULL;
-    sd_bus_slot_unref(u->match);
-    free(u->control_group);
-    free(u->path);
-    free(u->name);
-    free(u);
-    return NULL;
-}
-DEFINE_CLEANUP(Unit, unit_free);
-
-static void unit_unref(Unit *u)
-{
-    UnitBus *b = u->bus;
-    bool found;
-
-    if (--u->refs > 0)
-        return;
-    if (u->triggers) {
-        u->triggers->triggered_by--;
-        unit_unref(u->triggers);
-    }
-    size_t at = unit_place(b, u->name, &found);
-    memmove(b->units + at, b->units + at + 1, (b->n_units - at - 1) * sizeof *b->units);
-    b->n_units--;
-    queue_remove(b, u);
-    unit_call_done(u);
-    unit_check_done(u);
-    for (size_t i = 0; i < b->n_slice; i++)
-        if (b->slice[i] == u)
-            b->slice[i] = NULL;
-    unit_free(u);
-}
-
-/* Tells whoever watches it; then the timers that trigger it. */
-static void unit_deliver(Unit *u, bool is_event)
-{
-    UnitBus *b = u->bus;
-
-    if (!u->changed || !u->facts.has_details)
-        return;
-    u->changed = false;
-    if (u->control_group && b->ops->cgroup_id)
-        u->facts.cgroup_id = b->ops->cgroup_id(u->control_group);
-    u->refs++;
-    for (UnitWatch *w = u->watches; w; w = b->deliver_next) {
-        b->deliver_next = w->next;
-        b->ops->unit(b->userdata, b->scope, w->userdata, &u->facts, is_event);
-    }
-    b->deliver_next = NULL;
-    unit_unref(u);
-}
-
-static void timers_update(UnitBus *b, const Unit *triggered, bool is_event)
-{
-    bool failed = triggered->facts.active == ACTIVE_FAILED;
-    uint32_t left = triggered->triggered_by;
-
-    for (size_t i = 0; i < b->n_units && left > 0; i++) {
-        Unit *t = b->units[i];
-        if (t->triggers != triggered)
-            continue;
-        left--;
-        if (t->facts.triggered_failed == failed)
-            continue;
-        t->facts.triggered_failed = failed;
-        t->changed = true;
-        unit_deliver(t, is_event);
-    }
-}
-
-static void unit_tell(Unit *u, bool is_event)
-{
-    UnitBus *b = u->bus;
-
-    u->refs++;
-    if (u->triggered_by > 0)
-        timers_update(b, u, is_event);
-    unit_deliver(u, is_event);
-    unit_unref(u);
-}
-
-static void unit_want(Unit *u, bool details)
-{
-    UnitBus *b = u->bus;
-
-    if (details)
-        u->wants_details = true;
-    else
-        u->wants_invocation = true;
-    if (u->queued || u->call)
-        return;
-    u->queued = true;
-    if (b->queue_last)
-        b->queue_last->queue_next = u;
-    else
-        b->queue_first = u;
-    b->queue_last = u;
-}
-
-static int on_match_installed(sd_bus_message *m UNUSED, void *userdata UNUSED,
-                              sd_bus_error *e UNUSED)
-{
-    /* Refused by a limit of the bus: the level check still sees this unit. Without a handler of
-     * ours sd-bus would close the connection. */
-    return 0;
-}
-
-static bool facts_differ(const UnitFacts *a, const UnitFacts *b)
-{
-    return memcmp(a, b, sizeof *a) != 0;
-}
-
-static void unit_set_control_group(Unit *u, const char *path)
-{
-    if (*path == '\0' || (u->control_group && strcmp(u->control_group, path) == 0))
-        return;
-    char *copy = strdup(path);
-    if (!copy)
-        return;
-    free(u->control_group);
-    u->control_group = copy;
-}
-
-/* Puts merged facts in the place of the present ones. */
-static void unit_take(Unit *u, const UnitFacts *next, const UnitExtras *extras)
-{
-    if (facts_differ(&u->facts, next)) {
-        u->facts = *next;
-        u->changed = true;
-    }
-    if (extras->seen & SEEN_CONTROL_GROUP)
-        unit_set_control_group(u, extras->control_group);
-}
-
-static bool unit_runs(const Unit *u)
-{
-    return u->facts.active == ACTIVE_ACTIVE || u->facts.active == ACTIVE_RELOADING;
-}
-
-static int on_properties_changed(sd_bus_message *m, void *userdata, sd_bus_error *e UNUSED)
-{
-    Unit *u = userdata;
-    UnitBus *b = u->bus;
-    UnitFacts next = u->facts;
-    UnitExtras extras = {0};
-    const char *interface;
-
-    if (sd_bus_message_read_basic(m, 's', &interface) <= 0 ||
-        unit_props_merge(m, UNIT_BUS_MESSAGE_MAX, &next, &extras) < 0) {
-        unit_want(u, true);
-        queue_pump(b);
-        return 0;
-    }
-    unit_take(u, &next, &extras);
-    /* A load state does not travel in signals, nor does the cgroup of a unit that had none before.
-     */
-    if (u->facts.load != LOAD_LOADED || (unit_runs(u) && !u->control_group))
-        unit_want(u, true);
-    if (strcmp(interface, MANAGER ".Unit") == 0)
-        unit_tell(u, true);
-    queue_pump(b);
-    return 0;
-}
-
-static int unit_match(Unit *u)
-{
-    char match[UNIT_PATH_MAX + 256];
-
-    if (!u->bus->bus)
-        return 0;
-    snprintf(match, sizeof match,
-             "type='signal',sender='" MANAGER "',path='%s',interface='" PROPERTIES
-             "',member='PropertiesChanged'",
-             u->path);
-    u->match = sd_bus_slot_unref(u->match);
-    return sd_bus_add_match_async(u->bus->bus, &u->match, match, on_properties_changed,
-                                  on_match_installed, u);
-}
-
-static int unit_new(UnitBus *b, const char *name, size_t at, Unit **ret)
-{
-    CLEANUP(unit_freep) Unit *u = calloc(1, sizeof *u);
-
-    if (!u)
-        return -ENOMEM;
-    u->bus = b;
-    u->facts.kind = unit_kind_of(name);
-    u->name = strdup(name);
-    if (!u->name || sd_bus_path_encode(UNIT_PATH, name, &u->path) < 0)
-        return -ENOMEM;
-    if (b->n_units == b->cap_units) {
-        size_t cap = b->cap_units ? b->cap_units * 2 : 16;
-        Unit **units = realloc(b->units, cap * sizeof *units);
-        if (!units)
-            return -ENOMEM;
-        b->units = units;
-        b->cap_units = cap;
-    }
-    if (unit_match(u) ==
-        -ENOMEM) /* any other failure is the connection's own, which says so itself */
-        return -ENOMEM;
-    memmove(b->units + at + 1, b->units + at, (b->n_units - at) * sizeof *b->units);
-    b->units[at] = u;
-    b->n_units++;
-    *ret = TAKE_PTR(u);
-    return 0;
-}
-
-/* A reference to the unit of that name, made if it is new. */
-static int unit_get(UnitBus *b, const char *name, Unit **ret)
-{
-    bool found;
-    size_t at = unit_place(b, name, &found);
-
-    if (found) {
-        *ret = b->units[at];
-    } else {
-        int r = unit_new(b, name, at, ret);
-        if (r < 0)
-            return r;
-        if (b->bus) /* the first check may be out already, without this unit */
-            unit_want(*ret, true);
-    }
-    (*ret)->refs++;
-    return 0;
-}
-
-/* Only timers trigger, and never another timer: so there are no cycles of references. */
-static void unit_set_trigger(Unit *u, const char *name)
-{
-    Unit *triggered = NULL;
-
-    if (u->triggers && strcmp(u->triggers->name, name) == 0)
-        return;
-    if (unit_is_askable(name) && unit_kind_of(name) != KIND_TIMER)
-        if (unit_get(u->bus, name, &triggered) < 0)
-            return;
-    if (u->triggers) {
-        u->triggers->triggered_by--;
-        unit_unref(u->triggers);
-    }
-    u->triggers = triggered;
-    if (triggered)
-        triggered->triggered_by++;
-    u->facts.triggered_failed = triggered && triggered->facts.active == ACTIVE_FAILED;
-}
-
-/* ---- details: what is read of one unit ---- */
-
-/* Returns the cause that this answer means for the whole bus, or CAUSE_NONE. */
-static Cause details_apply(Unit *u, sd_bus_message *m)
-{
-    UnitFacts next = {.kind = u->facts.kind,
-                      .triggered_failed = u->facts.triggered_failed,
-                      .cgroup_id = u->facts.cgroup_id,
-                      .has_details = true};
-    UnitExtras extras = {0};
-
-    if (unit_props_merge(m, UNIT_BUS_MESSAGE_MAX, &next, &extras) < 0 ||
-        !(extras.seen & SEEN_LOAD) || !(extras.seen & SEEN_ACTIVE))
-        return CAUSE_BUS_ERROR;
-    unit_take(u, &next, &extras);
-    if (u->facts.kind == KIND_TIMER && extras.seen & SEEN_TRIGGERS)
-        unit_set_trigger(u, extras.triggers);
-    return CAUSE_NONE;
-}
-
-static Cause details_refused(Unit *u, sd_bus_message *m)
-{
-    Cause cause = error_cause(u->bus, m);
-
-    if (cause != CAUSE_BUS_ERROR)
-        return cause;
-    /* The manager is there and refuses this one unit. */
-    UnitFacts next = {.kind = u->facts.kind, .load = LOAD_ERROR, .has_details = true};
-    unit_take(u, &next, &(UnitExtras){0});
-    return CAUSE_NONE;
-}
-
-static int on_details(sd_bus_message *m, void *userdata, sd_bus_error *e UNUSED)
-{
-    Unit *u = userdata;
-    UnitBus *b = u->bus;
-    Cause cause;
-
-    unit_call_done(u);
-    if (u->wants_details || u->wants_invocation)
-        unit_want(u, u->wants_details);
-    cause = sd_bus_message_is_method_error(m, NULL) ? details_refused(u, m) : details_apply(u, m);
-    unit_check_done(u);
-    if (cause == CAUSE_NONE) {
-        unit_tell(u, false);
-        answered(b);
-    } else {
-        check_fail(b, cause);
-    }
-    queue_pump(b);
-    return 0;
-}
-
-/* Another run than the one we know: a restart that no signal told of. */
-static int on_invocation(sd_bus_message *m, void *userdata, sd_bus_error *e UNUSED)
-{
-    Unit *u = userdata;
-    UnitBus *b = u->bus;
-    uint8_t id[16];
-
-    unit_call_done(u);
-    if (!sd_bus_message_is_method_error(m, NULL) && unit_props_invocation(m, id) == 0) {
-        if (memcmp(id, u->facts.invocation, sizeof id) != 0)
-            u->wants_details = true;
-        answered(b);
-    }
-    if (u->wants_details)
-        unit_want(u, true);
-    queue_pump(b);
-    return 0;
-}
-
-static int unit_ask(Unit *u)
-{
-    CLEANUP(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-    bool details = u->wants_details;
-    int r = call_new(u->bus, u->path, PROPERTIES, details ? "GetAll" : "Get", &m);
-
-    if (r < 0)
-        return r;
-    u->wants_invocation = false;
-    u->wants_details = false;
-    r = details ? sd_bus_message_append(m, "s", "")
-                : sd_bus_message_append(m, "ss", MANAGER ".Unit", "InvocationID");
-    if (r < 0)
-        return r;
-    r = call_send(u->bus, m, details ? on_details : on_invocation, u, &u->call, &u->asked_us);
-    if (r < 0)
-        return r;
-    u->bus->flight[u->bus->n_flight++] = u;
-    return 0;
-}
-
-static void queue_pump(UnitBus *b)
-{
-    while (b->bus && !b->has_pending && b->queue_first && b->n_flight < UNIT_BUS_IN_FLIGHT_MAX) {
-        Unit *u = b->queue_first;
-        queue_remove(b, u);
-        if (unit_ask(u) < 0)
-            fail_later(b, CAUSE_BUS_ERROR);
-    }
-}
-
-/* ---- the level check ---- */
 
 static int on_rows(sd_bus_message *m, void *userdata, sd_bus_error *e);
 
@@ -683,7 +188,7 @@ static int slice_send(UnitBus *b, const char *after)
     CLEANUP(sd_bus_message_unrefp) sd_bus_message *m = NULL;
     bool found = false;
     size_t at = after ? unit_place(b, after, &found) : 0;
-    int r = call_new(b, MANAGER_PATH, MANAGER ".Manager", "ListUnitsByNames", &m);
+    int r = unit_bus_call_new(b, MANAGER_PATH, MANAGER ".Manager", "ListUnitsByNames", &m);
 
     b->n_slice = 0;
     if (r < 0 || (r = sd_bus_message_open_container(m, 'a', "s")) < 0)
@@ -701,7 +206,7 @@ static int slice_send(UnitBus *b, const char *after)
     r = sd_bus_message_close_container(m);
     if (r < 0)
         return r;
-    r = call_send(b, m, on_rows, b, &b->check.slot, &b->check.asked_us);
+    r = unit_bus_call_send(b, m, on_rows, b, &b->check.slot, &b->check.asked_us);
     return r < 0 ? r : 1;
 }
 
@@ -746,14 +251,14 @@ static int rows_apply(UnitBus *b, sd_bus_message *m)
     return 0;
 }
 
-static void check_fail(UnitBus *b, Cause cause)
+void unit_bus_check_fail(UnitBus *b, Cause cause)
 {
     b->checking = false;
     b->check_again = false;
     for (size_t i = 0; i < b->n_units; i++)
         unit_check_done(b->units[i]);
     if (cause != CAUSE_NONE)
-        cause_set(b, cause);
+        unit_bus_set_cause(b, cause);
 }
 
 /* The rows of all units are in. */
@@ -761,9 +266,9 @@ static void rows_finish(UnitBus *b)
 {
     b->rows_done = true;
     b->resync = false;
-    cause_set(b, CAUSE_NONE);
-    check_settle(b);
-    queue_pump(b);
+    unit_bus_set_cause(b, CAUSE_NONE);
+    unit_bus_check_settle(b);
+    unit_queue_pump(b);
 }
 
 static int on_rows(sd_bus_message *m, void *userdata, sd_bus_error *e UNUSED)
@@ -774,11 +279,11 @@ static int on_rows(sd_bus_message *m, void *userdata, sd_bus_error *e UNUSED)
     b->check.slot = sd_bus_slot_unref(b->check.slot);
     b->check_lag_us = MAX(b->check_lag_us, (int32_t)(mono(b) - b->check.asked_us));
     if (sd_bus_message_is_method_error(m, NULL)) {
-        check_fail(b, error_cause(b, m));
+        unit_bus_check_fail(b, unit_bus_error_cause(b, m));
         return 0;
     }
     if (rows_apply(b, m) < 0) {
-        check_fail(b, CAUSE_BUS_ERROR);
+        unit_bus_check_fail(b, CAUSE_BUS_ERROR);
         return 0;
     }
     for (size_t i = b->n_slice; i > 0 && !*last; i--)
@@ -786,11 +291,11 @@ static int on_rows(sd_bus_message *m, void *userdata, sd_bus_error *e UNUSED)
             text_copy(last, sizeof last, b->slice[i - 1]->name);
     int r = *last ? slice_send(b, last) : 0;
     if (r < 0)
-        fail_later(b, CAUSE_BUS_ERROR);
+        unit_bus_fail_later(b, CAUSE_BUS_ERROR);
     else if (r == 0)
         rows_finish(b);
     else
-        queue_pump(b);
+        unit_queue_pump(b);
     return 0;
 }
 
@@ -801,7 +306,7 @@ static void check_start(UnitBus *b)
     b->rows_done = false;
     b->check_lag_us = 0;
     if (slice_send(b, NULL) < 0)
-        fail_later(b, CAUSE_BUS_ERROR);
+        unit_bus_fail_later(b, CAUSE_BUS_ERROR);
 }
 
 /* All details are read again; with a check that is out, by the one after it. */
@@ -830,7 +335,7 @@ static void recheck_some(UnitBus *b, uint64_t now_us)
         b->recheck_at = (b->recheck_at + 1) % b->n_units;
         unit_want(b->units[b->recheck_at], false);
     }
-    queue_pump(b);
+    unit_queue_pump(b);
 }
 
 void unit_bus_check(UnitBus *b, Now now)
@@ -838,7 +343,7 @@ void unit_bus_check(UnitBus *b, Now now)
     if (!b->bus || b->has_pending)
         return;
     recheck_some(b, now.mono_us);
-    check_settle(b); /* the last unit it waited for may have been unwatched */
+    unit_bus_check_settle(b); /* the last unit it waited for may have been unwatched */
     if (b->bus && !b->checking)
         check_start(b);
 }
@@ -849,11 +354,11 @@ static int on_pong(sd_bus_message *m, void *userdata, sd_bus_error *e UNUSED)
 
     b->ping.slot = sd_bus_slot_unref(b->ping.slot);
     if (sd_bus_message_is_method_error(m, NULL)) {
-        Cause cause = error_cause(b, m);
+        Cause cause = unit_bus_error_cause(b, m);
         if (cause != CAUSE_NONE)
-            cause_set(b, cause);
+            unit_bus_set_cause(b, cause);
     } else {
-        answered(b);
+        unit_bus_answered(b);
     }
     return 0;
 }
@@ -865,10 +370,10 @@ void unit_bus_ping(UnitBus *b, Now now)
     if (!b->bus || b->has_pending || b->ping.slot)
         return;
     recheck_some(b, now.mono_us);
-    if (call_new(b, MANAGER_PATH, PROPERTIES, "Get", &m) < 0 ||
+    if (unit_bus_call_new(b, MANAGER_PATH, PROPERTIES, "Get", &m) < 0 ||
         sd_bus_message_append(m, "ss", MANAGER ".Manager", "NFailedUnits") < 0 ||
-        call_send(b, m, on_pong, b, &b->ping.slot, &b->ping.asked_us) < 0)
-        fail_later(b, CAUSE_BUS_ERROR);
+        unit_bus_call_send(b, m, on_pong, b, &b->ping.slot, &b->ping.asked_us) < 0)
+        unit_bus_fail_later(b, CAUSE_BUS_ERROR);
 }
 
 /* ---- the connection ---- */
@@ -877,9 +382,9 @@ static void subscribe(UnitBus *b)
 {
     CLEANUP(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 
-    if (call_new(b, MANAGER_PATH, MANAGER ".Manager", "Subscribe", &m) < 0 ||
+    if (unit_bus_call_new(b, MANAGER_PATH, MANAGER ".Manager", "Subscribe", &m) < 0 ||
         sd_bus_message_set_expect_reply(m, false) < 0 || sd_bus_send(b->bus, m, NULL) < 0)
-        fail_later(b, CAUSE_BUS_ERROR);
+        unit_bus_fail_later(b, CAUSE_BUS_ERROR);
 }
 
 static int on_disconnected(sd_bus_message *m UNUSED, void *userdata, sd_bus_error *e UNUSED)
@@ -896,7 +401,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *e U
     if (sd_bus_message_read(m, "sss", &name, &old, &new) <= 0 || strcmp(name, MANAGER) != 0)
         return 0;
     if (*new == '\0') {
-        cause_set(b, CAUSE_NO_USER_MANAGER);
+        unit_bus_set_cause(b, CAUSE_NO_USER_MANAGER);
     } else {
         subscribe(b);
         resync(b);
@@ -942,7 +447,7 @@ static int matches_add(UnitBus *b)
 
     for (size_t i = 0; i < ELEMENTS(matches) && r >= 0; i++)
         r = sd_bus_add_match_async(b->bus, NULL, matches[i].match, matches[i].callback,
-                                   on_match_installed, b);
+                                   unit_match_installed, b);
     for (size_t i = 0; i < b->n_units && r >= 0; i++)
         r = unit_match(b->units[i]);
     return r;
@@ -988,7 +493,7 @@ int unit_bus_connect(UnitBus *b, const char *address)
         return r;
     }
     if (r < 0) {
-        fail_later(b, CAUSE_NO_BUS);
+        unit_bus_fail_later(b, CAUSE_NO_BUS);
         return 0;
     }
     subscribe(b);
@@ -1079,7 +584,7 @@ int unit_bus_watch(UnitBus *b, const char *unit, void *watch_userdata, UnitWatch
         w->unit->changed = true;
         unit_want(w->unit, true);
     }
-    queue_pump(b);
+    unit_queue_pump(b);
     *ret = TAKE_PTR(w);
     return 0;
 }

@@ -17,7 +17,9 @@
 #include "basic/log.h"
 
 #define MINUTE_MS 60000
-#define NOON      (INT64_C(20500) * STORE_DAY_MS + STORE_DAY_MS / 2)
+
+/* Of the day ten days ago: what is much older falls to the clean-up. */
+static int64_t noon;
 
 static Store *open_store(const char *path)
 {
@@ -41,7 +43,7 @@ static void add_transition(Store *s, int64_t id, uint32_t handle, const char *ev
 {
     StoreTransition t = {
         .id = id,
-        .ts_ms = NOON + id,
+        .ts_ms = noon + id,
         .handle = handle,
         .pc_id = "alpha",
         .from = ACTUAL_RUNNING,
@@ -59,11 +61,11 @@ static void test_checks(void **state)
     Scratch *f = *state;
     Store *s = open_store(f->path);
     static const char sql[] =
-        "SELECT group_concat((ts - 1771200000000) || ' ' || app_id || '@' || pc_id || ' ' ||"
+        "SELECT group_concat((ts % 86400000 - 43200000) || ' ' || app_id || '@' || pc_id || ' ' ||"
         " ifnull(systemd_state, '-') || ' ' || ifnull(port_listening, '-') || ' ' ||"
         " ifnull(http_status, '-') || ' ' || ifnull(latency_ms, '-'), ', ')"
         " FROM (SELECT * FROM service_check ORDER BY ts)";
-    int64_t ts = INT64_C(1771200000000);
+    int64_t ts = noon;
 
     store_add_service(s, 1, "web", "alpha");
     store_add_service(s, 2, "web", "beta");
@@ -96,17 +98,25 @@ static void test_close_writes_what_waits(void **state)
 
     store_add_service(s, 1, "web", "alpha");
     for (int i = 0; i < 100000; i++)
-        store_add_check(s, NOON + i * 10, (uint32_t)1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, i);
+        store_add_check(s, noon + i * 10, (uint32_t)1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, i);
     assert_null(store_close(s)); /* without a commit of its own */
     assert_int_equal(file_int(f->path, "SELECT count(*) FROM service_check"), 100000);
     assert_null(store_close(NULL));
+}
+
+static int64_t count_day(const char *path, int32_t day)
+{
+    char table[STORE_DAY_TABLE_SIZE], sql[96];
+
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", store_day_table(day, table));
+    return file_int(path, sql);
 }
 
 static void test_day_change(void **state)
 {
     Scratch *f = *state;
     Store *s = open_store(f->path);
-    int64_t midnight = INT64_C(19782) * STORE_DAY_MS;
+    int64_t midnight = noon + STORE_DAY_MS / 2;
 
     store_add_service(s, 9, "web", "alpha");
     for (int i = -3; i < 3; i++)
@@ -116,18 +126,16 @@ static void test_day_change(void **state)
     store_add_check(s, midnight + 5, 9, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 8);
     store_add_check(s, midnight - 5, 9, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 9);
     assert_int_equal(store_flush(s, 5000), 0);
-    assert_string_equal(file_text(f->path, "SELECT group_concat((ts - 1709164800000), ' ') FROM"
-                                           " (SELECT ts FROM service_check ORDER BY ts)"),
-                        "-5 -3 -2 -1 0 1 2 5");
-    assert_int_equal(file_int(f->path, "SELECT count(*) FROM service_check_20240228"), 4);
-    assert_int_equal(file_int(f->path, "SELECT count(*) FROM service_check_20240229"), 4);
+    assert_string_equal(
+        file_text(f->path, "SELECT group_concat((ts + 43200000) % 86400000 - 43200000, ' ') FROM"
+                           " (SELECT ts FROM service_check ORDER BY ts)"),
+        "-5 -3 -2 -1 0 1 2 5");
+    assert_int_equal(count_day(f->path, store_day_of(midnight) - 1), 4);
+    assert_int_equal(count_day(f->path, store_day_of(midnight)), 4);
     /* today's and tomorrow's tables are there ahead of time */
-    char table[STORE_DAY_TABLE_SIZE], sql[96];
-    for (int32_t day = 0; day < 2; day++) {
-        snprintf(sql, sizeof sql, "SELECT count(*) FROM %s",
-                 store_day_table(store_day_of(clock_now().wall_ms) + day, table));
-        assert_int_equal(file_int(f->path, sql), 0);
-    }
+    int32_t today = store_day_of(clock_now().wall_ms);
+    assert_int_equal(count_day(f->path, today), 0);
+    assert_int_equal(count_day(f->path, today + 1), 0);
     store_close(s);
 }
 
@@ -138,15 +146,15 @@ static void test_impossible_records(void **state)
 
     store_add_service(s, 1, "web", "alpha");
     store_add_service(s, UINT32_MAX, "far", "alpha");
-    store_add_check(s, NOON, 2, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
-    store_add_check(s, NOON, UINT32_MAX, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+    store_add_check(s, noon, 2, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+    store_add_check(s, noon, UINT32_MAX, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     store_add_check(s, -1, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     store_add_check(s, INT64_MAX, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     store_add_check(s, INT64_MIN, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
-    store_add_check(s, NOON, 1, (ActiveState)99, LOAD_LOADED, 77, -8, -9);
+    store_add_check(s, noon, 1, (ActiveState)99, LOAD_LOADED, 77, -8, -9);
     add_transition(s, 1, 2, NULL);
     add_transition(s, 2, 1, NULL);
-    store_add_hour(s, NOON, 2, 1, 1, 0);
+    store_add_hour(s, noon, 2, 1, 1, 0);
     store_add_hour(s, -STORE_HOUR_MS, 1, 1, 1, 0);
     assert_int_equal(store_flush(s, 5000), 0);
     StoreStats stats = stats_of(s);
@@ -164,11 +172,12 @@ static void test_transitions(void **state)
 {
     Scratch *f = *state;
     Store *s = open_store(f->path);
-    static const char row[] = "SELECT ts || ' ' || app_id || ' ' || pc_id || ' ' || \"from\" ||"
-                              " ' ' || \"to\" || ' ' || cause || ' ' || sentence || ' ' ||"
-                              " ifnull(evidence, 'NULL') FROM service_transition WHERE id = 7";
+    static const char row[] =
+        "SELECT (ts % 86400000 - 43200000) || ' ' || app_id || ' ' || pc_id || ' ' || \"from\" ||"
+        " ' ' || \"to\" || ' ' || cause || ' ' || sentence || ' ' ||"
+        " ifnull(evidence, 'NULL') FROM service_transition WHERE id = 7";
     StoreTransition t = {.id = 7,
-                         .ts_ms = 1000,
+                         .ts_ms = noon + 1000,
                          .handle = 3,
                          .from = ACTUAL_RUNNING,
                          .to = ACTUAL_FAILED,
@@ -183,7 +192,7 @@ static void test_transitions(void **state)
     /* the evidence follows; times and states stay */
     t.evidence = "{\"journal\":[\"it's\"]}";
     t.sentence = NULL;
-    t.ts_ms = 2000;
+    t.ts_ms = noon + 2000;
     store_add_transition(s, &t);
     assert_int_equal(store_flush(s, 5000), 0);
     assert_string_equal(file_text(f->path, row), "1000 web alpha running failed signal killed by"
@@ -196,17 +205,19 @@ static void test_transitions(void **state)
     assert_string_equal(file_text(f->path, row), "1000 web alpha running failed oom-kill killed for"
                                                  " lack of memory {\"journal\":[\"it's\"]}");
     StoreTransition pc = {.id = 7,
-                          .ts_ms = 3000,
+                          .ts_ms = noon + 3000,
                           .pc_id = "beta",
                           .from = ACTUAL_RUNNING,
                           .to = ACTUAL_UNREACHABLE,
                           .cause = CAUSE_HOST_TIMEOUT};
     store_add_transition(s, &pc);
     assert_int_equal(store_flush(s, 5000), 0);
-    assert_string_equal(file_text(f->path, "SELECT ts || pc_id || \"from\" || \"to\" || cause ||"
-                                           " sentence || ifnull(evidence, 'NULL')"
-                                           " FROM pc_transition"),
-                        "3000betarunningunreachablehost-timeoutNULL");
+    assert_string_equal(
+        file_text(f->path,
+                  "SELECT (ts % 86400000 - 43200000) || pc_id || \"from\" || \"to\" || cause ||"
+                  " sentence || ifnull(evidence, 'NULL')"
+                  " FROM pc_transition"),
+        "3000betarunningunreachablehost-timeoutNULL");
     assert_int_equal(file_int(f->path, "SELECT count(*) FROM service_transition"), 1);
     store_close(s);
 }
@@ -218,7 +229,7 @@ static void test_transitions_are_written_at_once(void **state)
     Store *s = open_store(f->path);
 
     store_add_service(s, 1, "web", "alpha");
-    store_add_check(s, NOON, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+    store_add_check(s, noon, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     store_commit(s);
     poll(NULL, 0, 100);
     assert_int_equal(stats_of(s).rows_written, 0);
@@ -235,7 +246,7 @@ static void test_hours(void **state)
 {
     Scratch *f = *state;
     Store *s = open_store(f->path);
-    int64_t hour = NOON;
+    int64_t hour = noon;
 
     store_add_service(s, 1, "web", "alpha");
     for (int i = 0; i < 60; i++)
@@ -244,7 +255,7 @@ static void test_hours(void **state)
     store_add_hour(s, hour + 2 * STORE_HOUR_MS, 1, 0, MINUTE_MS, 1);
     assert_int_equal(store_flush(s, 5000), 0);
     static const char sql[] =
-        "SELECT group_concat(((hour_bucket - 1771243200000) / 3600000) || ' ' || app_id || '@' ||"
+        "SELECT group_concat((hour_bucket / 3600000 % 24 - 12) || ' ' || app_id || '@' ||"
         " pc_id || ' ' || ifnull(healthy_ratio, 'NULL') || ' ' || transitions, ', ')"
         " FROM (SELECT * FROM service_state_hourly ORDER BY hour_bucket)";
     assert_string_equal(file_text(f->path, sql),
@@ -266,12 +277,12 @@ static void test_same_service_again(void **state)
     Store *s = open_store(f->path);
 
     store_add_service(s, 1, "web", "alpha");
-    store_add_check(s, NOON, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+    store_add_check(s, noon, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     assert_int_equal(store_flush(s, 5000), 0);
     store_add_service(s, 2, "web", "alpha");
-    store_add_check(s, NOON + 1, 2, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+    store_add_check(s, noon + 1, 2, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     store_add_service(s, 300000, "db", "alpha");
-    store_add_check(s, NOON, 300000, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+    store_add_check(s, noon, 300000, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     assert_int_equal(store_flush(s, 5000), 0);
     assert_int_equal(file_int(f->path, "SELECT count(*) FROM service"), 2);
     assert_int_equal(file_int(f->path, "SELECT count(*) FROM service_check WHERE app_id = 'web'"),
@@ -302,34 +313,34 @@ static void test_recall(void **state)
     StoreRecall *rows = NULL;
     size_t n = 9;
 
-    assert_int_equal(store_recall(f->path, NOON, &rows, &n), 0);
+    assert_int_equal(store_recall(f->path, noon, &rows, &n), 0);
     assert_int_equal(n, 0);
     Store *s = open_store(f->path);
-    assert_int_equal(store_recall(f->path, NOON, &rows, &n), 0);
+    assert_int_equal(store_recall(f->path, noon, &rows, &n), 0);
     assert_int_equal(n, 0);
     const char *const names[] = {"silent", "healthy", "down", "quiet", "partly"};
     for (uint32_t i = 0; i < ELEMENTS(names); i++)
         store_add_service(s, i + 1, names[i], "alpha");
     /* 1: nothing but its name is known (an hour without health) */
-    store_add_hour(s, NOON - STORE_HOUR_MS, 1, 0, 3600000, 0);
+    store_add_hour(s, noon - STORE_HOUR_MS, 1, 0, 3600000, 0);
     /* 2: came back two hours ago, last checked a minute ago */
-    recall_transition(s, 1, 2, NOON - 30 * STORE_HOUR_MS, ACTUAL_RUNNING, ACTUAL_FAILED);
-    recall_transition(s, 2, 2, NOON - 2 * STORE_HOUR_MS, ACTUAL_FAILED, ACTUAL_RUNNING);
-    store_add_check(s, NOON - MINUTE_MS, 2, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+    recall_transition(s, 1, 2, noon - 30 * STORE_HOUR_MS, ACTUAL_RUNNING, ACTUAL_FAILED);
+    recall_transition(s, 2, 2, noon - 2 * STORE_HOUR_MS, ACTUAL_FAILED, ACTUAL_RUNNING);
+    store_add_check(s, noon - MINUTE_MS, 2, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     /* 3: went down three hours ago, its checks go on; it flapped on the way */
-    recall_transition(s, 3, 3, NOON - 3 * STORE_HOUR_MS, ACTUAL_RUNNING, ACTUAL_DEGRADED);
-    recall_transition(s, 4, 3, NOON - 3 * STORE_HOUR_MS, ACTUAL_DEGRADED, ACTUAL_FAILED);
-    store_add_check(s, NOON - MINUTE_MS, 3, ACTIVE_FAILED, LOAD_LOADED, 0, 0, -1);
+    recall_transition(s, 3, 3, noon - 3 * STORE_HOUR_MS, ACTUAL_RUNNING, ACTUAL_DEGRADED);
+    recall_transition(s, 4, 3, noon - 3 * STORE_HOUR_MS, ACTUAL_DEGRADED, ACTUAL_FAILED);
+    store_add_check(s, noon - MINUTE_MS, 3, ACTIVE_FAILED, LOAD_LOADED, 0, 0, -1);
     /* 4: never changed, healthy this hour, checked yesterday evening last */
-    store_add_hour(s, NOON - 13 * STORE_HOUR_MS, 4, 3000, 3000, 0);
-    store_add_check(s, NOON - 12 * STORE_HOUR_MS - 5, 4, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+    store_add_hour(s, noon - 13 * STORE_HOUR_MS, 4, 3000, 3000, 0);
+    store_add_check(s, noon - 12 * STORE_HOUR_MS - 5, 4, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     /* 5: never changed; healthy some hours ago, checked since */
-    store_add_hour(s, NOON - 5 * STORE_HOUR_MS, 5, 3000, 3600000, 0);
-    store_add_hour(s, NOON - 4 * STORE_HOUR_MS, 5, 0, 3600000, 0);
-    store_add_check(s, NOON - MINUTE_MS, 5, ACTIVE_FAILED, LOAD_LOADED, 0, 0, -1);
+    store_add_hour(s, noon - 5 * STORE_HOUR_MS, 5, 3000, 3600000, 0);
+    store_add_hour(s, noon - 4 * STORE_HOUR_MS, 5, 0, 3600000, 0);
+    store_add_check(s, noon - MINUTE_MS, 5, ACTIVE_FAILED, LOAD_LOADED, 0, 0, -1);
     store_add_service(s, 99, "healthy", "beta");
     assert_int_equal(store_flush(s, 5000), 0);
-    assert_int_equal(store_recall(f->path, NOON, &rows, &n), 0);
+    assert_int_equal(store_recall(f->path, noon, &rows, &n), 0);
     assert_int_equal(n, 5); /* 99 was never written about */
     const StoreRecall *r = find_recall(rows, n, "silent");
     assert_int_equal(r->last_to, ACTUAL_INVALID);
@@ -338,22 +349,22 @@ static void test_recall(void **state)
     r = find_recall(rows, n, "healthy");
     assert_string_equal(r->pc_id, "alpha");
     assert_int_equal(r->last_to, ACTUAL_RUNNING);
-    assert_int_equal(r->last_ts_ms, NOON - 2 * STORE_HOUR_MS);
-    assert_int_equal(r->last_healthy_ms, NOON - MINUTE_MS);
+    assert_int_equal(r->last_ts_ms, noon - 2 * STORE_HOUR_MS);
+    assert_int_equal(r->last_healthy_ms, noon - MINUTE_MS);
     assert_int_equal(r->transitions_24h, 1);
     r = find_recall(rows, n, "down");
     assert_int_equal(r->last_to, ACTUAL_FAILED);
-    assert_int_equal(r->last_healthy_ms, NOON - 3 * STORE_HOUR_MS);
+    assert_int_equal(r->last_healthy_ms, noon - 3 * STORE_HOUR_MS);
     assert_int_equal(r->transitions_24h, 2);
     r = find_recall(rows, n, "quiet");
-    assert_int_equal(r->last_healthy_ms, NOON - 12 * STORE_HOUR_MS - 5);
+    assert_int_equal(r->last_healthy_ms, noon - 12 * STORE_HOUR_MS - 5);
     r = find_recall(rows, n, "partly");
-    assert_int_equal(r->last_healthy_ms, NOON - 4 * STORE_HOUR_MS);
+    assert_int_equal(r->last_healthy_ms, noon - 4 * STORE_HOUR_MS);
     free(rows);
     store_close(s);
     write_file(f->path, "no database at all, but long enough to be read as a head of one, is it?",
                70);
-    assert_int_equal(store_recall(f->path, NOON, &rows, &n), -EBADMSG);
+    assert_int_equal(store_recall(f->path, noon, &rows, &n), -EBADMSG);
 }
 
 static void test_opening_faults(void **state)
@@ -386,7 +397,7 @@ static void writing_child(const char *path, int64_t from, int pipe_fd)
     for (int64_t id = from + 1;; id++) {
         add_transition(s, id, 1, "{\"lines\":[\"some journal lines\",\"of a dead run\"]}");
         for (int i = 0; i < 20; i++)
-            store_add_check(s, NOON + id * 20 + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, i);
+            store_add_check(s, noon + id * 20 + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, i);
         if (store_flush(s, 10000) < 0 || stats_of(s).refused ||
             write(pipe_fd, &id, sizeof id) != sizeof id)
             _exit(1);
@@ -427,7 +438,7 @@ static void test_kill_9(void **state)
                  (long long)acknowledged);
         assert_int_equal(strtoll(db_text(db, sql), NULL, 10), acknowledged);
         snprintf(sql, sizeof sql, "SELECT count(*) FROM service_check WHERE ts < %lld",
-                 (long long)(NOON + (acknowledged + 1) * 20));
+                 (long long)(noon + (acknowledged + 1) * 20));
         assert_int_equal(strtoll(db_text(db, sql), NULL, 10), acknowledged * 20);
         before = strtoll(db_text(db, "SELECT max(id) FROM service_transition"), NULL, 10);
         sqlite3_close(db);
@@ -459,8 +470,8 @@ static void test_disk_full(void **state)
     limit_files(1);
     for (int i = 0; i < 200; i++) {
         add_transition(s, ++id, 1, "{\"a\":\"some evidence that takes its room\"}");
-        store_add_check(s, NOON + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
-        store_add_hour(s, NOON, 1, 1000, 2000, 0);
+        store_add_check(s, noon + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+        store_add_hour(s, noon, 1, 1000, 2000, 0);
         store_commit(s);
     }
     assert_int_equal(store_flush(s, 2500), -ETIMEDOUT);
@@ -542,7 +553,7 @@ static void test_short_block_loses_nothing(void **state)
     for (int64_t id = 1; id <= 300; id++) {
         add_transition(s, id, 1, NULL);
         for (int i = 0; i < 100; i++)
-            store_add_check(s, NOON + id * 100 + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+            store_add_check(s, noon + id * 100 + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
         store_commit(s);
     }
     assert_int_equal(store_flush(s, 200), -ETIMEDOUT);
@@ -565,7 +576,7 @@ static void test_file_is_taken_away(void **state)
     snprintf(aside, sizeof aside, "%s/moved.db", f->folder);
     assert_int_equal(rename(f->path, aside), 0);
     add_transition(s, 2, 1, NULL);
-    store_add_check(s, NOON, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+    store_add_check(s, noon, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     assert_int_equal(store_flush(s, 5000), 0);
     assert_int_equal(file_int(f->path, "SELECT id FROM service_transition"), 2);
     assert_string_equal(file_text(f->path, "SELECT app_id FROM service_check"), "web");
@@ -590,13 +601,13 @@ static void test_damage_found_later(void **state)
 
     store_add_service(s, 1, "web", "alpha");
     for (int i = 0; i < 2000; i++)
-        store_add_check(s, NOON + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+        store_add_check(s, noon + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     store_close(s);
     sqlite3 *db = db_open(f->path);
     snprintf(sql, sizeof sql,
              "SELECT pageno FROM dbstat WHERE name = '%s' AND pagetype = 'leaf'"
              " ORDER BY path DESC LIMIT 1",
-             store_day_table(store_day_of(NOON), table));
+             store_day_table(store_day_of(noon), table));
     off_t leaf = strtol(db_text(db, sql), NULL, 10);
     db_exec(db, "CREATE TABLE pad(x); INSERT INTO pad VALUES(zeroblob(34000000))");
     sqlite3_close(db);
@@ -607,7 +618,7 @@ static void test_damage_found_later(void **state)
     store_add_service(s, 1, "web", "alpha");
     add_transition(s, 1, 1, NULL);
     for (int i = 0; i < 100; i++)
-        store_add_check(s, NOON + 5000 + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
+        store_add_check(s, noon + 5000 + i, 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, 1);
     assert_int_equal(store_flush(s, 10000), 0);
     StoreStats stats = stats_of(s);
     assert_non_null(strstr(stats.note, "is damaged"));
@@ -628,12 +639,12 @@ static void test_table_is_dropped(void **state)
 
     store_add_service(s, 1, "web", "alpha");
     add_transition(s, 1, 1, NULL);
-    store_add_hour(s, NOON, 1, 1, 1, 0);
+    store_add_hour(s, noon, 1, 1, 1, 0);
     assert_int_equal(store_flush(s, 5000), 0);
     sqlite3 *db = db_open(f->path);
     db_exec(db, "DROP VIEW service_state_hourly; DROP TABLE service_hour");
     sqlite3_close(db);
-    store_add_hour(s, NOON, 1, 2, 2, 0);
+    store_add_hour(s, noon, 1, 2, 2, 0);
     assert_int_equal(store_flush(s, 10000), 0);
     assert_non_null(strstr(stats_of(s).note, "set aside"));
     assert_int_equal(file_int(f->path, "SELECT healthy_ms FROM service_hour"), 2);
@@ -672,7 +683,7 @@ static void test_log_is_bounded(void **state)
     snprintf(wal, sizeof wal, "%s-wal", f->path);
     for (int64_t i = 0; i < 40; i++) {
         for (int k = 0; k < 20000; k++)
-            store_add_check(s, NOON + (i * 20000 + k), 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, k);
+            store_add_check(s, noon + (i * 20000 + k), 1, ACTIVE_ACTIVE, LOAD_LOADED, 1, 200, k);
         assert_int_equal(store_flush(s, 10000), 0);
     }
     assert_int_equal(stat(wal, &st), 0);
@@ -707,6 +718,7 @@ int main(void)
         WITH_SCRATCH(test_log_is_bounded),
     };
 
+    noon = (store_day_of(clock_now().wall_ms) - 10) * STORE_DAY_MS + STORE_DAY_MS / 2;
     log_set_max_level(LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -207,8 +207,8 @@ static void tell_reachability(SimWorld *w, SimPc *pc)
 
 static void die(SimWorld *w, SimPc *pc, SimService *s, bool told)
 {
-    bool was_active = s->unit.active == ACTIVE_ACTIVE;
-
+    if (s->unit.active != ACTIVE_ACTIVE)
+        return;
     s->unit.active = ACTIVE_FAILED;
     strcpy(s->unit.sub, "failed");
     strcpy(s->unit.result, "signal");
@@ -218,8 +218,6 @@ static void die(SimWorld *w, SimPc *pc, SimService *s, bool told)
     s->listening = false;
     s->listen_us = 0;
     s->calm_since_us = w->now.mono_us;
-    if (!was_active)
-        return;
     if (told && s->service && is_visible(pc) && s->service->facts.unit.active == ACTIVE_ACTIVE &&
         memcmp(s->service->facts.unit.invocation, s->unit.invocation, 16) == 0)
         s->crashes_told++;
