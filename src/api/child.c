@@ -272,31 +272,43 @@ static int lift(int *fd)
     return 0;
 }
 
-static int child_spawn(Child *c, const ChildSpec *spec)
+int child_begin(const char *const *argv, int fds[3], pid_t *ret_pid, int *ret_pidfd)
 {
-    CLEANUP_CLOSE int in = input_open(spec), out = -1, err = -1;
     pid_t parent = getpid();
     int r;
 
-    if (in < 0)
-        return in;
-    if ((r = pipe_open(&c->out_fd, &out)) < 0 || (r = pipe_open(&c->err_fd, &err)) < 0 ||
-        (r = lift(&in)) < 0 || (r = lift(&out)) < 0 || (r = lift(&err)) < 0)
+    if ((r = lift(&fds[0])) < 0 || (r = lift(&fds[1])) < 0 || (r = lift(&fds[2])) < 0)
         return r;
-    c->pid = fork();
-    if (c->pid < 0)
+    pid_t pid = fork();
+    if (pid < 0)
         return -errno;
-    if (c->pid == 0)
-        child_exec(spec->argv, in, out, err, parent);
-    setpgid(c->pid, c->pid); /* both sides do it: whoever comes first */
-    c->pidfd = pidfd_open(c->pid, 0);
-    if (c->pidfd < 0) {
+    if (pid == 0)
+        child_exec(argv, fds[0], fds[1], fds[2], parent);
+    setpgid(pid, pid); /* both sides do it: whoever comes first */
+    int pidfd = pidfd_open(pid, 0);
+    if (pidfd < 0) {
         r = -errno;
-        kill(c->pid, SIGKILL);
-        waitpid(c->pid, NULL, 0);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
         return r;
     }
+    *ret_pid = pid;
+    *ret_pidfd = pidfd;
     return 0;
+}
+
+static int child_spawn(Child *c, const ChildSpec *spec)
+{
+    int fds[3] = {input_open(spec), -1, -1};
+    int r = fds[0];
+
+    if (r < 0)
+        return r;
+    if ((r = pipe_open(&c->out_fd, &fds[1])) >= 0 && (r = pipe_open(&c->err_fd, &fds[2])) >= 0)
+        r = child_begin(spec->argv, fds, &c->pid, &c->pidfd);
+    for (size_t i = 0; i < ELEMENTS(fds); i++)
+        close_fd(fds[i]);
+    return r;
 }
 
 static int child_watch(Child *c, sd_event *event, uint32_t timeout_ms)

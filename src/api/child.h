@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
 #define CHILD_KILL_US (1U * 1000000U) /* from SIGTERM to SIGKILL, and from there to giving up */
@@ -32,4 +33,7 @@ typedef void (*ChildCallback)(void *userdata, int error, int status, const char 
 
 int child_run(sd_event *event, const ChildSpec *spec, ChildCallback callback, void *userdata,
               Child **ret);
+/* The bare beginning, for a child that stays: fds become its 0-2 (the caller closes them in any
+ * case; one below 3 is moved up). It leads a process group of its own and dies with us. */
+int child_begin(const char *const *argv, int fds[3], pid_t *ret_pid, int *ret_pidfd);
 Child *child_cancel(Child *c); /* kills it; no callback any more. Returns NULL */

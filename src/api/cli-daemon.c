@@ -151,6 +151,86 @@ static int ask(const Asking *a, const char *command, const char *path, const cha
     return CLI_EXIT_BAD;
 }
 
+/* ---- alerts ---- */
+
+static void render_alerts(Buffer *out, const AlertRow *alerts, size_t n, const TableOptions *o)
+{
+    for (size_t i = 0; i < n; i++) {
+        table_alert(out, &alerts[i], o);
+        buffer_char(out, '\n');
+    }
+}
+
+static size_t count_open(const AlertRow *alerts, size_t n)
+{
+    size_t open = 0;
+
+    for (size_t i = 0; i < n; i++)
+        open += strcmp(alerts[i].state, "open") == 0;
+    return open;
+}
+
+/* Fills ret's alerts; raw (may be NULL) gets the API's text. As ask(). */
+static int alerts_of_daemon(const Asking *a, const char *command, OneshotResult *ret, Buffer *raw)
+{
+    ClientReply reply = {0};
+    CLEANUP(json_freep) Json *j = NULL;
+
+    int r = ask(a, command, "/api/alerts", NULL, &reply, &j);
+    if (r == 0 && raw) {
+        buffer_append(raw, reply.body, reply.len);
+        buffer_char(raw, '\n');
+    }
+    client_reply_done(&reply);
+    if (r != 0)
+        return r;
+    ret->alerts = calloc(MAX(json_length(j), (size_t)1), sizeof *ret->alerts);
+    for (const Json *item = json_first(j); item && ret->alerts; item = json_next(item))
+        if (alert_row_read(item, &ret->alerts[ret->n_alerts]) >= 0)
+            ret->n_alerts++;
+    return 0;
+}
+
+int cli_alerts(int argc, char *argv[])
+{
+    CLEANUP(asking_done) Asking a = asking_new();
+    bool as_json = false;
+    const CliOption options[] = {
+        {"json", NULL, "print the API's array", CLI_FLAG, &as_json, 0, 0},
+        {"url", "URL", "the daemon (default " CLIENT_URL_DEFAULT ")", CLI_TEXT, &a.url, 0, 0},
+    };
+    const CliCommand command = {
+        "alerts",
+        "",
+        "Show incidents that are open or pending. Exit code: 0 none is open, 1 some are.",
+        options,
+        ELEMENTS(options),
+        0,
+        0};
+    OneshotResult result = {0};
+    Buffer out = BUFFER_INIT(OUTPUT_MAX);
+    TableOptions table = table_options();
+
+    int r = cli_parse(&command, argc, argv, NULL, NULL);
+    if (r >= 0)
+        return r;
+    r = alerts_of_daemon(&a, "alerts", &result, as_json ? &out : NULL);
+    if (r == -ECONNREFUSED) {
+        cli_complain("alerts", "no daemon answers; " NO_REPLY_HINT);
+        r = CLI_EXIT_BAD;
+    }
+    if (r == 0 && !as_json) {
+        render_alerts(&out, result.alerts, result.n_alerts, &table);
+        if (result.n_alerts == 0)
+            buffer_str(&out, "no alerts\n");
+    }
+    print_buffer(&out);
+    if (r == 0 && count_open(result.alerts, result.n_alerts))
+        r = CLI_EXIT_BAD;
+    oneshot_done(&result);
+    return r;
+}
+
 /* ---- status ---- */
 
 static void write_result(Buffer *b, const OneshotResult *r)
@@ -201,6 +281,8 @@ static int status_of_daemon(const Asking *a, OneshotResult *ret)
         cli_complain("status", "the daemon's answer cannot be read; is it another version?");
         r = CLI_EXIT_BAD;
     }
+    if (r == 0)
+        r = alerts_of_daemon(a, "status", ret, NULL);
     client_reply_done(&services_reply);
     client_reply_done(&pcs_reply);
     return r;
@@ -255,6 +337,10 @@ int cli_status(int argc, char *argv[])
         write_result(&out, &result);
     else
         table_render(&out, result.services, result.n_services, result.pcs, result.n_pcs, &table);
+    if (!as_json && result.n_alerts) {
+        buffer_str(&out, "\nalerts\n");
+        render_alerts(&out, result.alerts, result.n_alerts, &table);
+    }
     print_buffer(&out);
     int code = table_exit_code(result.services, result.n_services);
     oneshot_done(&result);
@@ -502,6 +588,9 @@ static void draw(Watch *w, bool is_tty)
     o.stale = w->state != CLIENT_LIVE;
     draw_head(&text, w, &o);
     table_render(&text, w->world.services, w->world.n_services, w->world.pcs, w->world.n_pcs, &o);
+    if (w->world.n_alerts)
+        buffer_str(&text, "\nalerts\n");
+    render_alerts(&text, w->world.alerts, w->world.n_alerts, &o);
     if (w->world.n_transitions)
         buffer_str(&text, "\nlast transitions\n");
     for (size_t i = 0; i < RECENT_SHOWN && world_transition(&w->world, i); i++) {

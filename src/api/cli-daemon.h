@@ -6,4 +6,5 @@ int cli_serve(int argc, char *argv[]);
 int cli_status(int argc, char *argv[]);
 int cli_watch(int argc, char *argv[]);
 int cli_check(int argc, char *argv[]);
+int cli_alerts(int argc, char *argv[]);
 int cli_logs(int argc, char *argv[]);

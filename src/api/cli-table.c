@@ -234,6 +234,23 @@ void table_transition(Buffer *out, const TransitionRow *t, const TableOptions *o
         buffer_printf(out, ": %s", t->sentence);
 }
 
+void table_alert(Buffer *out, const AlertRow *alert, const TableOptions *options)
+{
+    bool open = strcmp(alert->state, "open") == 0;
+    Light light = open ? LIGHT_DOWN : LIGHT_WARN;
+    char age[32];
+
+    table_age(options->now_ms - alert->began_ts, age, sizeof age);
+    buffer_str(out, "  ");
+    colour(out, options, looks[light].colour);
+    buffer_printf(out, "%s %-8s", looks[light].symbol, alert->state);
+    colour(out, options, RESET);
+    buffer_printf(out, "%s%s%s for %s: %s", alert->app_id, alert->app_id[0] ? " on " : "",
+                  alert->pc_id[0] ? alert->pc_id : "all other PCs", age, alert->sentence);
+    if (alert->behind)
+        buffer_printf(out, " (%u behind it)", alert->behind);
+}
+
 int table_exit_code(const ServiceRow *services, size_t n)
 {
     int code = 0;

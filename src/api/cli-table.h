@@ -23,6 +23,9 @@ void table_render(Buffer *out, const ServiceRow *services, size_t n_services, co
 /* One line for a transition, without newline. */
 void table_transition(Buffer *out, const TransitionRow *t, const TableOptions *options);
 
+/* One line for an alert, without newline. */
+void table_alert(Buffer *out, const AlertRow *alert, const TableOptions *options);
+
 /* "3 d 4 h", "12 min", "8 s", "now": for a span in ms. Returns ret. */
 char *table_age(int64_t ms, char *ret, size_t size);
 

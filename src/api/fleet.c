@@ -494,6 +494,8 @@ void fleet_pc_answer(Fleet *f, FleetPc *pc, const PcFacts *facts, Now now)
         emit_pc(f, pc, state, cause, now);
     if (state != pc->stored || first)
         pc->since_ms = now.wall_ms;
+    if (state == ACTUAL_RUNNING && pc->stored != ACTUAL_RUNNING && !first)
+        pc->back_us = now.mono_us;
     pc->stored = state;
     fleet_mark_pc(f, pc);
     for (size_t i = 0; i < pc->n_services; i++) {

@@ -64,6 +64,7 @@ struct Service {
     int64_t by_hour_last;        /* hour number (wall ms / 3,600,000) the ring ends with */
     uint64_t booked_us; /* mono time up to which its hour has been booked; 0: nothing yet */
     uint32_t healthy_ms, observed_ms, hour_transitions; /* booked, not yet handed to the store */
+    struct Incident *incident;                          /* pending or open; incident.c's own */
     void *watch;                                        /* the probe layer's watch of its unit */
 };
 
@@ -75,6 +76,7 @@ struct FleetPc {
     PcFacts facts;
     Actual stored; /* ACTUAL_RUNNING (reachable and readable), ACTUAL_UNREACHABLE, ACTUAL_UNKNOWN */
     int64_t since_ms;
+    uint64_t back_us; /* mono: when it was reachable and readable again; 0: never away */
     int32_t lag_us;
     bool events;
     bool skew_known;

@@ -23,6 +23,7 @@
 
 #include "api/evidence.h"
 #include "api/fleet.h"
+#include "api/incident.h"
 #include "api/paths.h"
 #include "api/probe.h"
 #include "api/publish.h"
@@ -57,6 +58,7 @@ typedef struct Manager {
     Stream *stream;
     Probe *probe;
     Evidence *evidence;
+    Incidents *incidents;
     RegistryWatch *watch;
     HttpServer *server;
     Routes routes;
@@ -196,6 +198,20 @@ static void on_evidence(void *userdata, const TransitionRow *row, uint32_t handl
     m->urgent = true;
 }
 
+static void on_incident(void *userdata, const Incident *i)
+{
+    Manager *m = userdata;
+    Buffer b = BUFFER_INIT(1U << 20);
+
+    incident_write(&b, m->incidents, i);
+    if (!buffer_error(&b))
+        publish_alert(m->publish, b.data, b.len);
+    buffer_done(&b);
+    if (i->state == INCIDENT_OPEN || i->state == INCIDENT_CLOSED)
+        log_warning("incident %s: %s%s%s: %s", incident_state_to_string(i->state), i->pc_id,
+                    i->app_id[0] ? "/" : "", i->app_id, i->sentence);
+}
+
 static void on_message(void *userdata, uint64_t seq, const char *json, size_t len)
 {
     Manager *m = userdata;
@@ -282,6 +298,7 @@ static void tick(Manager *m, Now now)
         fleet_book(m->fleet, now, gap);
     }
     m->tick_us = now.mono_us + TICK_US;
+    incidents_scan(m->incidents, now);
     stream_tick(m->stream, now);
     routes_tick(&m->routes, now);
     flush(m, now);
@@ -566,11 +583,16 @@ static int make_parts(Manager *m, uint32_t interval_ms)
         r = probe_new(m->event, m->nest, m->fleet, make_transport, m, &m->probe);
     if (r >= 0)
         r = evidence_new(m->fleet, m->probe, on_evidence, m, &m->evidence);
+    if (r >= 0)
+        r = incidents_new(m->fleet, m->config->alert_after_s, m->config->reboot_grace_s,
+                          on_incident, m, &m->incidents);
     if (r < 0)
         return r;
+    publish_set_alerts(m->publish, routes_write_alerts, m->incidents);
     stream_set_publish(m->stream, m->publish);
     m->routes = (Routes){
         .fleet = m->fleet,
+        .incidents = m->incidents,
         .publish = m->publish,
         .probe = m->probe,
         .store = m->store,
@@ -626,6 +648,7 @@ static void stop(Manager *m)
         stream_close_all(m->stream, 1001, "the daemon stops");
     registry_watch_free(m->watch);
     evidence_free(m->evidence);
+    incidents_free(m->incidents);
     probe_free(m->probe);
     http_server_free(m->server); /* tells the waiting requests that nobody waits any more */
     routes_done(&m->routes);

@@ -204,6 +204,7 @@ void oneshot_done(OneshotResult *r)
 {
     free(r->services);
     free(r->pcs);
+    free(r->alerts);
     *r = (OneshotResult){0};
 }
 

@@ -10,6 +10,8 @@ typedef struct OneshotResult {
     size_t n_services;
     PcRow *pcs;
     size_t n_pcs;
+    AlertRow *alerts; /* of the daemon; none from a look of our own */
+    size_t n_alerts;
 } OneshotResult;
 
 void oneshot_done(OneshotResult *r);

@@ -16,7 +16,7 @@
  * PropertiesChanged of a watched path or the next level check does not. Reloading (its end) and
  * UnitFilesChanged lead to a resync.
  *
- * A slice of names is unit_bus_answered row by row in the order asked, under the name a unit really
+ * A slice of names is answered row by row in the order asked, under the name a unit really
  * has: rows are matched by position, and a unit known by an alias gets its match on the path of the
  * row.
  */

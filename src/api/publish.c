@@ -44,6 +44,8 @@ struct Publish {
     Buffer transitions;
     Buffer removed;
     Buffer alerts;
+    void (*write_alerts)(void *userdata, Buffer *out); /* of a snapshot */
+    void *alerts_userdata;
     Message ring[PUBLISH_RING_MESSAGES]; /* message seq is at seq % PUBLISH_RING_MESSAGES */
     size_t ring_n;
     size_t ring_bytes;
@@ -102,6 +104,12 @@ void publish_removed(Publish *p, const char *app_id, const char *pc_id)
     json_string(&p->removed, NULL, app_id);
     json_string(&p->removed, NULL, pc_id);
     json_close_array(&p->removed);
+}
+
+void publish_set_alerts(Publish *p, void (*write)(void *userdata, Buffer *out), void *userdata)
+{
+    p->write_alerts = write;
+    p->alerts_userdata = userdata;
 }
 
 void publish_alert(Publish *p, const char *json, size_t len)
@@ -273,6 +281,10 @@ void publish_snapshot(Publish *p, Now now, Buffer *out)
     json_close_array(out);
     json_open_array(out, "services");
     write_all_services(p, out, now);
+    json_close_array(out);
+    json_open_array(out, "alerts");
+    if (p->write_alerts)
+        p->write_alerts(p->alerts_userdata, out);
     json_close_array(out);
     json_close_object(out);
 }

@@ -31,6 +31,9 @@ void publish_removed(Publish *p, const char *app_id,
                      const char *pc_id);                      /* app_id NULL: the PC itself */
 void publish_alert(Publish *p, const char *json, size_t len); /* one alert object, ready-made */
 
+/* Who writes the members of a snapshot's alerts array; NULL: it stays empty. */
+void publish_set_alerts(Publish *p, void (*write)(void *userdata, Buffer *out), void *userdata);
+
 /* Sends one delta if anything changed or was checked; clears the fleet's dirty and checked marks.
  */
 void publish_flush(Publish *p, Now now);

@@ -388,6 +388,25 @@ static void get_pcs(void *userdata, HttpRequest *request)
         http_reply_problem(request, 500, "Out of memory", "the list could not be built");
 }
 
+void routes_write_alerts(void *userdata, Buffer *out)
+{
+    const Incidents *x = userdata;
+
+    for (const Incident *i = incidents_first(x); i; i = i->next)
+        incident_write(out, x, i);
+}
+
+static void get_alerts(void *userdata, HttpRequest *request)
+{
+    Routes *r = userdata;
+    Buffer b = BUFFER_INIT(REPLY_MAX);
+
+    json_open_array(&b, NULL);
+    routes_write_alerts(r->incidents, &b);
+    json_close_array(&b);
+    reply_buffer(request, &b);
+}
+
 static void on_transitions(void *userdata, int error, const char *json, size_t len)
 {
     ServiceRequest *q = userdata;
@@ -489,6 +508,7 @@ const HttpRoute routes_table[] = {
     {"POST", "/api/services/*/*/check", NEED_CHECK, post_check, false},
     {"POST", "/api/services/*/*/action", NEED_ACTION, post_action, false},
     {"GET", "/api/pcs", NEED_READ, get_pcs, false},
+    {"GET", "/api/alerts", NEED_READ, get_alerts, false},
     {"GET", "/api/transitions", NEED_READ, get_transitions, false},
     {"GET", "/api/health", NEED_READ, get_health, false},
     {"GET", "/api/ws/services", NEED_READ, NULL, true},

@@ -5,6 +5,7 @@
 #include "api/fleet.h"
 #include "api/history.h"
 #include "api/http-server.h"
+#include "api/incident.h"
 #include "api/probe.h"
 #include "api/publish.h"
 #include "api/store.h"
@@ -13,6 +14,7 @@
 /* What the handlers work with; owned by the manager, which outlives every request. */
 typedef struct Routes {
     Fleet *fleet;
+    Incidents *incidents;
     Publish *publish;
     Probe *probe;
     Store *store;
@@ -37,3 +39,6 @@ void routes_checked(Routes *r, const Service *s,
                     Now now);         /* a look has ended: answers a waiting check */
 void routes_tick(Routes *r, Now now); /* deadlines of waiting requests */
 void routes_done(Routes *r);
+
+/* The members of an array of all pending and open alerts; userdata: the Incidents. */
+void routes_write_alerts(void *userdata, Buffer *out);

@@ -259,3 +259,24 @@ int transition_row_read(const Json *j, TransitionRow *ret)
     *ret = row;
     return 0;
 }
+
+int alert_row_read(const Json *j, AlertRow *ret)
+{
+    AlertRow row = {.id = json_as_int(json_get(j, "id"), 0),
+                    .began_ts = json_as_int(json_get(j, "began_ts"), 0),
+                    .behind = (uint32_t)json_length(json_get(j, "behind"))};
+    const char *state = json_as_string(json_get(j, "state"), "");
+    const char *sentence = json_as_string(json_get(j, "sentence"), "");
+    const char *app = json_as_string(json_get(j, "app_id"), "");
+    const char *pc = json_as_string(json_get(j, "pc_id"), "");
+
+    if (row.id <= 0 || !*state || strlen(state) >= sizeof row.state || (*app && !name_is_id(app)) ||
+        (*pc && !name_is_id(pc)))
+        return -EBADMSG;
+    text_copy(row.state, sizeof row.state, state);
+    text_copy(row.app_id, sizeof row.app_id, app);
+    text_copy(row.pc_id, sizeof row.pc_id, pc);
+    text_clean(row.sentence, sizeof row.sentence, sentence, strlen(sentence));
+    *ret = row;
+    return 0;
+}

@@ -74,6 +74,19 @@ typedef struct TransitionRow {
                              the row over */
 } TransitionRow;
 
+/* What a client keeps of an alert object (the whole is in docs/protocol.md). */
+typedef struct AlertRow {
+    int64_t id;
+    char state[12];          /* "pending", "open", "closed", "dropped" */
+    char app_id[ID_MAX + 1]; /* "": a PC's, or all PCs' */
+    char pc_id[ID_MAX + 1];
+    int64_t began_ts;
+    char sentence[SENTENCE_MAX];
+    uint32_t behind;
+} AlertRow;
+
+int alert_row_read(const Json *j, AlertRow *ret);
+
 void service_row_write(Buffer *b, const ServiceRow *row);
 int service_row_read(const Json *j, ServiceRow *ret);
 void pc_row_write(Buffer *b, const PcRow *row);

@@ -119,6 +119,26 @@ static int put_transition(World *w, const Json *j)
     return 0;
 }
 
+static int put_alert(World *w, const Json *j)
+{
+    AlertRow row;
+    size_t at = 0;
+
+    int r = alert_row_read(j, &row);
+    if (r < 0)
+        return r;
+    while (at < w->n_alerts && w->alerts[at].id != row.id)
+        at++;
+    bool lives = strcmp(row.state, "open") == 0 || strcmp(row.state, "pending") == 0;
+    if (at < w->n_alerts && !lives)
+        memmove(w->alerts + at, w->alerts + at + 1, (--w->n_alerts - at) * sizeof row);
+    else if (lives && at < WORLD_ALERTS_MAX)
+        w->alerts[at] = row;
+    if (lives && at == w->n_alerts && at < WORLD_ALERTS_MAX)
+        w->n_alerts++;
+    return 0;
+}
+
 /* [app, pc, ts, latency_ms]: a look that changed nothing else. */
 static int put_check(World *w, const Json *j)
 {
@@ -182,7 +202,7 @@ int world_apply(World *w, const char *type, const Json *message)
     if (!is_snapshot && strcmp(type, "delta") != 0)
         return 0;
     if (is_snapshot)
-        w->n_services = w->n_pcs = 0;
+        w->n_services = w->n_pcs = w->n_alerts = 0;
     int r = put_all(w, json_get(message, "removed"), put_removed);
     if (r >= 0)
         r = put_all(w, json_get(message, "pcs"), put_pc);
@@ -192,6 +212,8 @@ int world_apply(World *w, const char *type, const Json *message)
         r = put_all(w, json_get(message, "checks"), put_check);
     if (r >= 0)
         r = put_all(w, json_get(message, "transitions"), put_transition);
+    if (r >= 0)
+        r = put_all(w, json_get(message, "alerts"), put_alert);
     if (r >= 0)
         w->seq = (uint64_t)json_as_int(json_get(message, "seq"), (int64_t)w->seq);
     return r;

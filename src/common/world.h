@@ -11,6 +11,7 @@
 
 #define WORLD_SERVICES_MAX    100000
 #define WORLD_TRANSITIONS_MAX 256
+#define WORLD_ALERTS_MAX      256
 
 typedef struct World {
     ServiceRow *services;
@@ -18,7 +19,9 @@ typedef struct World {
     PcRow *pcs;
     size_t n_pcs, cap_pcs;
     TransitionRow transitions[WORLD_TRANSITIONS_MAX]; /* ring; evidence is never kept here */
-    size_t n_transitions; /* ever seen; the newest is at (n - 1) % MAX */
+    size_t n_transitions;              /* ever seen; the newest is at (n - 1) % MAX */
+    AlertRow alerts[WORLD_ALERTS_MAX]; /* pending and open ones, in the order they came */
+    size_t n_alerts;
     uint64_t seq;
     int64_t ts; /* of the last message */
 } World;

@@ -13,10 +13,6 @@
 #include "monitor/app.h"
 #include "monitor/script.h"
 
-#ifndef VERSION
-#define VERSION "0"
-#endif
-
 #define EXIT_USAGE    2
 #define SCREENSHOT_MS 15000
 
@@ -155,7 +151,7 @@ static int set_option(Arguments *args, int option, const char *value)
     case OPTION_NOW: return set_now(args, value);
     case OPTION_NO_SETTINGS: args->app.remember = false; return 0;
     case OPTION_VERSION:
-        puts("services_monitor " VERSION);
+        puts("services_monitor " SERVICES_MONITOR_VERSION);
         args->done = true;
         return 0;
     case 'h':
