@@ -237,7 +237,7 @@ static void holder_find_process(Holder *holder)
         if (e->d_name[0] < '1' || e->d_name[0] > '9' ||
             !process_holds(dirfd(proc), e->d_name, link))
             continue;
-        holder->pid = atoi(e->d_name);
+        holder->pid = (int)strtol(e->d_name, NULL, 10);
         holder_read_name(dirfd(proc), e->d_name, holder);
     }
     closedir(proc);

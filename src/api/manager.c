@@ -1,9 +1,9 @@
 /* The composition root.
  *
  * One sd_event loop with few sources: the nested epoll (all sockets), one timer that is re-armed
- * before each sleep with the nearest wish of all parts, the buses, signals. A post source runs
- * after whatever else ran: when an event changed something visible, the delta leaves right then;
- * all other news waits for the tick each second.
+ * before each sleep with the nearest wish of all parts, the buses, signals. When an event changed
+ * something visible, a deferred source lets the delta leave right then; all other news waits for
+ * the tick each second.
  *
  * Order of birth: registry and config are checked before any port is opened, the store before the
  * first fact, the server last. Order of death is the reverse. */
@@ -63,9 +63,9 @@ typedef struct Manager {
     HttpServer *server;
     Routes routes;
     sd_event_source *timer, *nest_source;
-    uint64_t timer_us; /* what the timer is set to; UINT64_MAX: not set */
+    sd_event_source *urgent; /* enabled when an event changed something visible: publish it now */
+    uint64_t timer_us;       /* what the timer is set to; UINT64_MAX: not set */
     uint64_t tick_us, book_us;
-    bool urgent; /* an event changed something visible */
 } Manager;
 
 /* ---- from left to right ---- */
@@ -126,7 +126,7 @@ static void on_changed(void *userdata)
 {
     Manager *m = userdata;
 
-    m->urgent = true;
+    sd_event_source_set_enabled(m->urgent, SD_EVENT_ONESHOT);
 }
 
 static void on_removed(void *userdata, FleetPc *pc, Service *s)
@@ -195,7 +195,7 @@ static void on_evidence(void *userdata, const TransitionRow *row, uint32_t handl
 
     store_add_transition(m->store, &t);
     publish_transition(m->publish, row);
-    m->urgent = true;
+    sd_event_source_set_enabled(m->urgent, SD_EVENT_ONESHOT);
 }
 
 static void on_incident(void *userdata, const Incident *i)
@@ -284,7 +284,6 @@ static void on_registry(void *userdata, Registry *registry, const RegistryError 
 
 static void flush(Manager *m, Now now)
 {
-    m->urgent = false;
     publish_flush(m->publish, now);
     store_commit(m->store);
 }
@@ -332,7 +331,7 @@ static int on_prepare(sd_event_source *source, void *userdata)
     (void)source;
     if (http_ms >= 0)
         next = MIN(next, clock_now().mono_us + (uint64_t)http_ms * USEC_PER_MSEC);
-    if (next == m->timer_us)
+    if (next >= m->timer_us) /* it will fire in time, and then be set anew */
         return 0;
     m->timer_us = next;
     sd_event_source_set_time(m->timer, next);
@@ -350,13 +349,10 @@ static int on_nest(sd_event_source *source, int fd, uint32_t revents, void *user
     return 0;
 }
 
-static int on_post(sd_event_source *source, void *userdata)
+static int on_urgent(sd_event_source *source, void *userdata)
 {
-    Manager *m = userdata;
-
     (void)source;
-    if (m->urgent)
-        flush(m, clock_now());
+    flush(userdata, clock_now());
     return 0;
 }
 
@@ -528,7 +524,6 @@ static int open_server(Manager *m)
 static int add_sources(Manager *m)
 {
     static const int signals[] = {SIGTERM, SIGINT};
-    sd_event_source *post = NULL;
     sigset_t mask;
 
     sigemptyset(&mask);
@@ -550,10 +545,9 @@ static int add_sources(Manager *m)
     if (r >= 0)
         r = sd_event_add_time(m->event, &m->timer, CLOCK_BOOTTIME, UINT64_MAX, 1000, on_timer, m);
     if (r >= 0)
-        r = sd_event_add_post(m->event, &post, on_post, m);
+        r = sd_event_add_defer(m->event, &m->urgent, on_urgent, m);
     if (r >= 0)
-        r = sd_event_source_set_floating(post, true);
-    sd_event_source_unref(post);
+        r = sd_event_source_set_enabled(m->urgent, SD_EVENT_OFF);
     sd_event_set_watchdog(m->event, true);
     return r < 0 ? r : 0;
 }
@@ -659,6 +653,7 @@ static void stop(Manager *m)
     store_close(m->store);
     sd_event_source_disable_unref(m->timer);
     sd_event_source_disable_unref(m->nest_source);
+    sd_event_source_disable_unref(m->urgent);
     nest_free(m->nest);
     sd_event_unref(m->event);
     registry_free(m->registry);

@@ -22,10 +22,11 @@
 #define UNIT_BUS_GIVE_UP_US \
     (15U * 1000000U) /* a call that is out this long closes the connection */
 #define UNIT_BUS_MESSAGE_MAX   (4U << 20)
-#define UNIT_BUS_IN_FLIGHT_MAX 16               /* property reads out at once */
-#define UNIT_BUS_SLICE         256              /* names in one ListUnitsByNames */
-#define UNIT_BUS_RECHECK_US    (60U * 1000000U) /* each unit's InvocationID is read again this often \
-                                                 */
+#define UNIT_BUS_IN_FLIGHT_MAX 16  /* property reads out at once */
+#define UNIT_BUS_SLICE         256 /* names in one ListUnitsByNames */
+#define UNIT_BUS_RECHECK_US                                               \
+    (60U * 1000000U) /* each unit's InvocationID is read again this often \
+                      */
 
 typedef struct UnitBus UnitBus;
 typedef struct UnitWatch UnitWatch;

@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 
 #include "basic/macro.h"
+#include "basic/text.h"
 
 typedef struct Job {
     struct Job *next;
@@ -201,7 +202,7 @@ static int name_get(Resolver *r, const char *text, Name **ret)
         n = calloc(1, sizeof *n);
         if (!n)
             return -ENOMEM;
-        strcpy(n->text, text);
+        text_copy(n->text, sizeof n->text, text);
         n->next = r->names;
         r->names = n;
         r->n_names++;
@@ -219,7 +220,7 @@ static int name_ask(Resolver *r, Name *n)
     Job *j = calloc(1, sizeof *j);
     if (!j)
         return -ENOMEM;
-    strcpy(j->name, n->text);
+    text_copy(j->name, sizeof j->name, n->text);
     pthread_mutex_lock(&d->lock);
     bool full = d->todo.n >= RESOLVE_QUEUE_MAX;
     if (!full) {

@@ -50,8 +50,9 @@ static const SshWords table[] = {
 /* What a channel met says nothing about the connection as a whole. */
 static bool is_noise(const char *line, size_t len)
 {
-    static const char *const noise[] = {"channel ", "Transferred: ", "Bytes per second: ",
-                                        "Authenticated to ", "Authenticated using "};
+    static const char *const noise[] = {"channel ",
+                                        "Transferred: ", "Bytes per second: ", "Authenticated to ",
+                                        "Authenticated using "};
 
     for (size_t i = 0; i < ELEMENTS(noise); i++)
         if (len >= strlen(noise[i]) && memcmp(line, noise[i], strlen(noise[i])) == 0)

@@ -31,9 +31,8 @@ static const char *mark_find(const SshFrame *f, const char *word, size_t from, s
     int n = snprintf(mark, sizeof mark, "\n%s %s", f->nonce, word);
 
     *ret_len = (size_t)n;
-    return from < f->data.len
-               ? memmem(f->data.data + from, f->data.len - from, mark, (size_t)n)
-               : NULL;
+    return from < f->data.len ? memmem(f->data.data + from, f->data.len - from, mark, (size_t)n)
+                              : NULL;
 }
 
 /* Looks for the begin; drops what is known not to hold it. */
@@ -88,9 +87,8 @@ static void cut_long(SshFrame *f)
 static int end_find(SshFrame *f, size_t from)
 {
     size_t mark;
-    const char *at = mark_find(f, "end ", from > MARK_MAX + END_EXTRA ? from - MARK_MAX - END_EXTRA
-                                                                     : 0,
-                               &mark);
+    const char *at =
+        mark_find(f, "end ", from > MARK_MAX + END_EXTRA ? from - MARK_MAX - END_EXTRA : 0, &mark);
     if (!at) {
         cut_long(f);
         return 0;

@@ -11,7 +11,7 @@
 
 #include "basic/buffer.h"
 
-#define SSH_NONCE_LEN 32
+#define SSH_NONCE_LEN   32
 #define SSH_GARBAGE_MAX (1U << 20) /* before the begin of one command */
 
 typedef struct SshFrame {

@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SSH_HANDSHAKES 8U
-#define SSH_LOGINS     10U
-#define SSH_LOGINS_US  (60U * 1000000U)
-#define SSH_BACKOFF_US (1U * 1000000U)
+#define SSH_HANDSHAKES     8U
+#define SSH_LOGINS         10U
+#define SSH_LOGINS_US      (60U * 1000000U)
+#define SSH_BACKOFF_US     (1U * 1000000U)
 #define SSH_BACKOFF_MAX_US (8U * 1000000U)
 
 typedef struct SshLimiter SshLimiter;
@@ -36,7 +36,7 @@ SshLimiter *ssh_limiter_free(SshLimiter *l); /* no pace may be in it any more */
  * before behind those that did not. */
 bool ssh_limiter_take(SshLimiter *l, SshPace *p, uint64_t now_us);
 uint64_t ssh_limiter_next_us(const SshLimiter *l, const SshPace *p, uint64_t now_us);
-void ssh_limiter_done(SshLimiter *l, SshPace *p); /* the handshake is over, well or not */
+void ssh_limiter_done(SshLimiter *l, SshPace *p);  /* the handshake is over, well or not */
 void ssh_limiter_leave(SshLimiter *l, SshPace *p); /* the PC goes away */
 
 void ssh_pace_failed(SshPace *p, uint64_t now_us, uint32_t chance);

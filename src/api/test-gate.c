@@ -1,3 +1,4 @@
+/* The gate, rule by rule: every branch of gate.c is taken here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

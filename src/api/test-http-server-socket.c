@@ -1,3 +1,4 @@
+/* Listening, who is in the way, and whose socket the other end is: asked from the real kernel. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

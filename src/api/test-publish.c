@@ -1,3 +1,4 @@
+/* Publish over a real fleet of two PCs: deltas, the ring and its limits, cached bodies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -16,6 +16,7 @@
 #include "api/journal.h"
 #include "api/transport.h"
 #include "basic/macro.h"
+#include "basic/text.h"
 #include "common/name.h"
 
 #define RUNS_MAX   16
@@ -267,7 +268,7 @@ static void user_look_up(LocalTransport *l)
     if (getpwuid_r(getuid(), &entry, strings, sizeof strings, &found) != 0 || !found ||
         strlen(found->pw_name) >= sizeof l->user || strchr(found->pw_name, '/'))
         return;
-    strcpy(l->user, found->pw_name);
+    text_copy(l->user, sizeof l->user, found->pw_name);
 }
 
 int transport_local_new(sd_event *event, const TransportEvents *events, void *userdata,

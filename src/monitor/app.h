@@ -72,7 +72,7 @@ typedef struct App {
     bool services_by_pc;
     bool live_paused;
     int64_t live_until; /* the model's transitions_seen when it was paused */
-    bool alerts_closed;
+    bool alerts_closed, show_facts;
     int64_t evidence_id; /* of the transition whose evidence is open, 0: none */
     ListCache attention, services, pc_rows, live, alerts, app_transitions;
 

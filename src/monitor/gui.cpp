@@ -499,6 +499,11 @@ void gui_same_line(float spacing)
     ImGui::SameLine(0, spacing);
 }
 
+void gui_align_text(void)
+{
+    ImGui::AlignTextToFramePadding();
+}
+
 void gui_dummy(GuiVec size)
 {
     ImGui::Dummy(to_im(size));
@@ -614,6 +619,7 @@ static void tooltip_text(const char *text)
 void gui_text_fit(GuiColor color, const char *text)
 {
     ImVec2 p = ImGui::GetCursorScreenPos(), z = ImGui::CalcTextSize(text);
+    p.y += ImGui::GetCurrentWindow()->DC.CurrLineTextBaseOffset; // where a button stands in the line
     float room = ImMax(ImGui::GetContentRegionAvail().x, 1.F);
 
     ImGui::PushStyleColor(ImGuiCol_Text, color);

@@ -123,6 +123,7 @@ GuiVec gui_cursor(void);
 void gui_set_cursor(GuiVec position);
 GuiVec gui_avail(void);
 void gui_same_line(float spacing);
+void gui_align_text(void); /* the next text stands beside a button or a field: on its line */
 void gui_dummy(GuiVec size);
 void gui_space(float height);
 GuiVec gui_scroll(void);

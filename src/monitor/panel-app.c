@@ -73,8 +73,7 @@ static void state_cell(void *userdata, size_t row, int column)
     case 1: badge(view_status(s), view_actual_word(s->actual)); break;
     case 2: gui_text_fit(theme->dim, view_expected_word(s->expected)); break;
     case 3: gui_text_fit(theme->dim, view_age(age, a->now_ms, s->since_ts)); break;
-    case 4: gui_text_fit(theme->dim, view_latency(age, s->latency_us)); break;
-    default: gui_text_fit(theme->dim, view_age(age, a->now_ms, s->last_check_ts));
+    default: gui_text_fit(theme->dim, view_latency(age, s->latency_us));
     }
 }
 
@@ -95,7 +94,7 @@ static void states_list(App *a, size_t app)
 
 static void states_card(App *a, GuiVec size)
 {
-    static const TableColumn columns[] = {{N_("PC"), -1}, {N_("State"), 130}, {N_("Expected"), 92}, {N_("For"), 88}, {N_("Latency"), 80}, {N_("Checked"), 84}};
+    static const TableColumn columns[] = {{N_("PC"), -1}, {N_("State"), 118}, {N_("Expected"), 84}, {N_("For"), 84}, {N_("Latency"), 76}};
 
     gui_card_begin("states", size);
     card_title(_("State on each PC"), NULL);
@@ -145,14 +144,15 @@ void app_actions_row(App *a, const char *app_id, const char *pc_id)
 
 static void now_lines(App *a, const ServiceRow *s)
 {
-    char sentence[SENTENCE_MAX], age[VIEW_TEXT], healthy[VIEW_TEXT], line[256];
+    char sentence[SENTENCE_MAX], age[VIEW_TEXT], healthy[VIEW_TEXT], checked[VIEW_TEXT], line[256];
 
     badge(view_status(s), view_actual_word(s->actual));
     gui_same_line(gui_px(10));
     gui_textf(theme->dim, _("for %s"), view_age(age, a->now_ms, s->since_ts));
     if (s->sentence[0])
         gui_text_fit(theme->text, view_sentence(sentence, s->sentence));
-    snprintf(line, sizeof line, _("last healthy: %s"), view_age(healthy, a->now_ms, s->last_healthy_ts));
+    snprintf(line, sizeof line, _("last check: %s  \u00b7  last healthy: %s"), view_age(checked, a->now_ms, s->last_check_ts),
+             view_age(healthy, a->now_ms, s->last_healthy_ts));
     if (s->port) {
         size_t len = strlen(line);
         snprintf(line + len, sizeof line - len, _("  \u00b7  port %u"), s->port);
@@ -275,7 +275,7 @@ static void evidence(App *a, const Transition *t)
 
 static void changes_table(App *a, const Detail *d)
 {
-    static const TableColumn columns[] = {{N_("Time"), 140}, {N_("Change"), 274}, {N_("Lasted"), 86}, {N_("Why"), -1}};
+    static const TableColumn columns[] = {{N_("Time"), 128}, {N_("Change"), 232}, {N_("Lasted"), 78}, {N_("Why"), -1}};
     const Transition *open = evidence_of(a, d);
     float room = gui_avail().y;
     Changes c = {a, d};
@@ -344,30 +344,67 @@ static void journal_lines(const Detail *d, const char *filter)
     gui_child_end();
 }
 
-static void journal_card(App *a, const Detail *d, GuiVec size)
+static void journal_tools(App *a, const Detail *d, float right, float top)
 {
     char copy[64];
 
-    gui_card_begin("journal", size);
-    GuiVec p = gui_cursor();
-    float right = p.x + gui_avail().x;
-    card_title(_("Journal"), NULL);
-    GuiVec after = gui_cursor();
     snprintf(copy, sizeof copy, ICON_COPY "  %s", _("Copy"));
     float cw = gui_text_size(GUI_FONT_BODY, copy).x + gui_px(26);
-    float title = gui_text_size(GUI_FONT_BOLD, _("Journal")).x, fw = fminf(gui_px(230), right - p.x - cw - title - gui_px(36));
-    gui_set_cursor(gui_vec(right - cw, p.y - gui_px(6)));
+    float fw = fminf(gui_px(200), right - gui_cursor().x - cw - gui_px(190));
+    gui_set_cursor(gui_vec(right - cw, top));
     if (gui_button("copy", copy, gui_vec(cw, 0)) && d)
         journal_copy(d, a->journal_filter);
-    gui_set_cursor(gui_vec(right - cw - fw - gui_px(8), p.y - gui_px(6)));
+    if (fw < gui_px(60))
+        return;
+    gui_set_cursor(gui_vec(right - cw - fw - gui_px(8), top));
     filter_field("journal-filter", _("Filter"), a->journal_filter, sizeof a->journal_filter, fw, a->focus_filter);
-    gui_set_cursor(gui_vec(after.x, after.y + gui_px(6)));
-    if (detail_ready(d)) {
-        if (d->journal_error[0])
-            gui_text_wrap(theme->dim, d->journal_error);
-        if (!d->journal_error[0] || d->n_journal)
-            journal_lines(d, a->journal_filter);
-    }
+}
+
+static void journal_body(App *a, const Detail *d)
+{
+    if (d->journal_error[0])
+        gui_text_wrap(theme->dim, d->journal_error);
+    if (!d->journal_error[0] || d->n_journal)
+        journal_lines(d, a->journal_filter);
+}
+
+static void facts_body(const Detail *d)
+{
+    gui_child_begin("facts", gui_avail(), false);
+    for (size_t i = 0; i < d->n_facts; i++)
+        key_value(d->facts[i].key, d->facts[i].value, gui_px(190));
+    if (d->n_facts == 0)
+        gui_text(theme->faint, _("The daemon tells no facts."));
+    gui_child_end();
+}
+
+static void tab(App *a, const char *id, const char *label, bool facts)
+{
+    bool on = a->show_facts == facts;
+
+    gui_font_push(on ? GUI_FONT_BOLD : GUI_FONT_BODY);
+    if (on ? gui_button(id, label, gui_vec(0, 0)) : gui_button_ghost(id, label, gui_vec(0, 0)))
+        a->show_facts = facts;
+    gui_font_pop();
+}
+
+/* The journal, and beside it the raw facts that the verdict was made of. */
+static void journal_card(App *a, const Detail *d, GuiVec size)
+{
+    gui_card_begin("journal", size);
+    GuiVec p = gui_cursor();
+    float right = p.x + gui_avail().x, top = p.y - gui_px(6);
+    gui_set_cursor(gui_vec(p.x - gui_px(6), top));
+    tab(a, "tab/journal", _("Journal"), false);
+    gui_same_line(gui_px(4));
+    tab(a, "tab/facts", _("Facts"), true);
+    GuiVec after = gui_cursor();
+    gui_set_cursor(p);
+    if (!a->show_facts)
+        journal_tools(a, d, right, top);
+    gui_set_cursor(gui_vec(p.x, after.y + gui_px(2)));
+    if (detail_ready(d))
+        a->show_facts ? facts_body(d) : journal_body(a, d);
     gui_card_end();
 }
 
@@ -389,7 +426,8 @@ static void history_rows(App *a, const Detail *d, float gap, float lists)
     hours_card(d, gui_vec(left, gui_px(CHART_H)));
     gui_same_line(gap);
     latency_card(d, gui_vec(room.x - left - gap, gui_px(CHART_H)));
-    left = floorf(room.x * .58F);
+    card_gap();
+    left = floorf(room.x * .62F);
     changes_card(a, d, gui_vec(left, lists));
     gui_same_line(gap);
     journal_card(a, d, gui_vec(room.x - left - gap, lists));
@@ -410,7 +448,7 @@ void panel_app(App *a)
     const ServiceRow *row = model_service(m, a->place.app_id, a->place.pc_id);
     const Detail *d = app_detail(a, a->place.app_id, a->place.pc_id);
     float states = gui_px(86) + gui_px(35) * (float)MAX(3, MIN(a->pc_rows.n, STATES_MAX));
-    float spacing = 2 * gui_px(10), lists = gui_avail().y - states - gui_px(CHART_H) - spacing;
+    float spacing = 2 * gui_px(14), lists = gui_avail().y - states - gui_px(CHART_H) - spacing;
 
     gui_child_begin("scroll", gui_avail(), false);
     GuiVec room = gui_avail();
@@ -419,6 +457,7 @@ void panel_app(App *a)
     gui_same_line(gap);
     if (row)
         now_card(a, row, gui_vec(room.x - left - gap, states));
+    card_gap();
     history_rows(a, d, gap, fmaxf(lists, gui_px(LISTS_MIN)));
     gui_child_end();
 }

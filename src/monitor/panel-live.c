@@ -66,6 +66,7 @@ static void toolbar(App *a)
     if (gui_button("pause", text, gui_vec(0, 0)))
         live_pause(a, !a->live_paused);
     gui_same_line(gui_px(14));
+    gui_align_text();
     if (a->live_paused)
         snprintf(text, sizeof text, P_("paused, %ld new", "paused, %ld new", (unsigned long)fresh), fresh);
     else

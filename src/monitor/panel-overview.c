@@ -212,10 +212,11 @@ void panel_overview(App *a)
     float gap = gui_px(14), below = gui_px(250);
 
     numbers(a, room.x);
+    card_gap();
     GuiVec rest = gui_avail();
     float natural = status_grid_height(a, rest.x - gui_px(32));
-    bool lists = natural > 0 && natural + gui_px(64) + below < rest.y;
-    float height = natural > 0 ? fminf(natural + gui_px(64), rest.y) : rest.y;
+    bool lists = natural > 0 && natural + gui_px(56) + below < rest.y;
+    float height = natural > 0 ? fminf(natural + gui_px(56), rest.y) : rest.y;
     if (natural > 0 && !lists && rest.y > gui_px(520)) {
         height = rest.y - below - gap;
         lists = true;
@@ -223,6 +224,7 @@ void panel_overview(App *a)
     fleet(a, gui_vec(rest.x, height));
     if (!lists)
         return;
+    card_gap();
     rest = gui_avail();
     float left = floorf(room.x * .58F);
     attention(a, gui_vec(left, rest.y));

@@ -163,5 +163,6 @@ void panel_pc(App *a)
         return;
     }
     reach_card(a, &a->model->pcs[pc]);
+    card_gap();
     services_card(a);
 }

@@ -53,6 +53,7 @@ static void toolbar(App *a)
     filter_field("filter", _("Filter by service, PC, tag, state or reason"), a->services_filter, sizeof a->services_filter,
                  gui_px(420), a->focus_filter);
     gui_same_line(gui_px(14));
+    gui_align_text();
     snprintf(text, sizeof text, P_("%zu service", "%zu services", a->services.n), a->services.n);
     gui_text_fit(theme->faint, text);
     gui_space(gui_px(2));

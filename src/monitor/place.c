@@ -12,7 +12,7 @@ static const char *const names[] = {"overview", "pcs", "services", "live", "aler
 
 static bool parse_app(const char *text, Place *p)
 {
-    size_t len = strcspn(text, "/");
+    size_t len = (size_t)(strchrnul(text, '/') - text);
 
     if (len >= sizeof p->app_id)
         return false;

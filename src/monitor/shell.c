@@ -203,16 +203,15 @@ static void top_bar(App *a, float width)
 static void blind_banner(App *a)
 {
     const Model *m = a->model;
-    char title[128], text[SENTENCE_MAX * 2], age[VIEW_TEXT], why[SENTENCE_MAX];
+    char title[128], text[SENTENCE_MAX * 2], clock[VIEW_TEXT], why[SENTENCE_MAX];
 
     if (!a->stale || !m->has_snapshot)
         return;
-    snprintf(title, sizeof title, _("Blind: what you see is %s old"),
-             view_age(age, a->own_ms, m->last_message_ms));
+    snprintf(title, sizeof title, _("Blind since %s"), view_clock(clock, m->last_message_ms));
     view_sentence(why, m->sentence);
     if (a->tunnel)
         tunnel_error(a->tunnel, why, sizeof why);
-    snprintf(text, sizeof text, _("The daemon does not answer. %s"), why);
+    snprintf(text, sizeof text, _("The daemon does not answer; this is the last known state. %s"), why);
     banner("blind", STATUS_WARN, title, text);
 }
 

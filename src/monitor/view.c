@@ -1,7 +1,7 @@
 /* The words and numbers of the window.
  *
  * Ages: both ends are put on the same grid of 10 s (or 60 s) before they are subtracted. So all ages flip together, and
- * an age is off by less than one step. A value is never called younger than "now", which is "less than 10 s".
+ * an age is off by less than one step. A value is never called younger than "<10 s".
  *
  * Sorting works on indexes with qsort_r and falls back to the model's own order (PC, app), so equal rows keep still. */
 #include "monitor/view.h"
@@ -138,7 +138,7 @@ const char *view_age(char ret[static VIEW_TEXT], int64_t now_ms, int64_t ts)
     if (age >= MINUTE)
         age = MAX(now_ms / MINUTE * MINUTE - ts / MINUTE * MINUTE, MINUTE);
     if (age < fine)
-        snprintf(ret, VIEW_TEXT, "%s", _("now"));
+        snprintf(ret, VIEW_TEXT, "%s", _("<10 s"));
     else
         write_span(ret, age);
     return ret;

@@ -70,6 +70,13 @@ void status_light(float x, float y, float r, Status status)
     }
 }
 
+void card_gap(void)
+{
+    GuiVec p = gui_cursor();
+
+    gui_set_cursor(gui_vec(p.x, p.y + gui_px(6)));
+}
+
 float badge_width(const char *word)
 {
     return gui_text_size(GUI_FONT_SMALL, word).x + gui_px(31);

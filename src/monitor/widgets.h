@@ -27,6 +27,7 @@
 /* Shapes: disc with tick, ring with bar, triangle, open ring, square with cross, ring with question mark, dash. */
 void status_light(float x, float y, float radius, Status status);
 void badge(Status status, const char *word); /* a pill with shape and word, in the line */
+void card_gap(void); /* between two rows of cards: as wide as between columns */
 float badge_width(const char *word);
 void card_title(const char *title, const char *note); /* note NULL: none */
 /* In the middle of what is left of the window. True: its button (action, NULL: none) was pressed. */
