@@ -1,9 +1,9 @@
 /* From verdicts to incidents, pure: no clock, no I/O. One cause, one alert.
  *
- *   service   expected running and the light is down
- *   pc        unreachable, or its user manager cannot be read; the services behind it make none of
- * their own all-pcs   every other PC is lost at once: it is we who are cut off; absorbs the PCs'
- * own incidents reboot    a PC came back with another boot id: opened and closed in one
+ * A service's incident: it is expected to run and its light is down. A PC's: it is unreachable, or
+ * its user manager cannot be read; the services behind it make none of their own. All PCs': every
+ * other PC is lost at once, so it is we who are cut off; it absorbs the PCs' own. A reboot's: a PC
+ * came back with another boot id; opened and closed in one.
  *
  * An incident is pending at once and opens after alert_after. It ends once all has been well for
  * INCIDENT_WELL_US, so flapping opens it once and closes it once. What cannot be seen neither opens

@@ -22,8 +22,9 @@
 #define IN_FLIGHT_MAX  512U
 #define BURST_PAUSE_US (25U * 1000U)
 #define TICK_US        USEC_PER_SEC
-#define PORTS_FRESH_US (40U * 1000U) /* a table this young serves a look that was brought forward \
-                                      */
+#define PORTS_FRESH_US                                                         \
+    (40U * 1000U) /* a table this young serves a look that was brought forward \
+                   */
 #define RECONNECT_MAX_US  (8U * USEC_PER_SEC)
 #define LINGER_REFRESH_US (60U * USEC_PER_SEC)
 
@@ -134,8 +135,8 @@ static void on_bus_state(void *userdata, UnitScope scope, Cause cause)
     if (cause == CAUSE_NONE) {
         b->backoff_us = 0;
         b->retry_us = 0;
-    } else if (b->wanted_up && cause != CAUSE_NO_USER_MANAGER) {
-        /* the bus itself tells when a missing manager comes back; everything else is retried */
+    } else if (b->wanted_up && !unit_bus_get(b->bus)) {
+        /* an open bus tells by itself when its manager is back or answers again */
         b->backoff_us = b->backoff_us ? MIN(b->backoff_us * 2, RECONNECT_MAX_US) : USEC_PER_SEC;
         b->retry_us = now.mono_us + b->backoff_us;
     }
@@ -159,7 +160,11 @@ static void on_checked(void *userdata, UnitScope scope, int32_t lag_us)
         fleet_pc_checked(p->probe->fleet, p->pc, lag_us, clock_now());
 }
 
-static const UnitBusOps bus_ops = {.state = on_bus_state, .unit = on_unit, .checked = on_checked};
+/* A cgroup is known by its inode here, by its path where the ports come from ss. */
+static const UnitBusOps local_bus_ops = {
+    .state = on_bus_state, .unit = on_unit, .checked = on_checked, .cgroup_id = cgroup_id_of};
+static const UnitBusOps remote_bus_ops = {
+    .state = on_bus_state, .unit = on_unit, .checked = on_checked, .cgroup_id = port_cgroup_hash};
 
 static int bus_open(ProbePc *p, UnitScope scope)
 {
@@ -167,7 +172,8 @@ static int bus_open(ProbePc *p, UnitScope scope)
 
     if (b->bus)
         return 0;
-    int r = unit_bus_new(p->probe->event, scope, &bus_ops, p, &b->bus);
+    int r = unit_bus_new(p->probe->event, scope, p->pc->is_self ? &local_bus_ops : &remote_bus_ops,
+                         p, &b->bus);
     if (r < 0)
         return r;
     b->cause = CAUSE_NOT_CHECKED_YET;
@@ -237,7 +243,8 @@ static void on_ports(void *userdata, int error, const PortTable *table)
             continue;
         PortFacts facts = s->facts.port;
         OwnerQuestion q = {.transport = p->transport, .unit = s->want.unit};
-        port_facts_update(&facts, table, s->want.port, NULL, 0, is_foreign_service, &q);
+        port_facts_update(&facts, table, s->want.port, &s->facts.unit.cgroup_id, 1,
+                          is_foreign_service, &q);
         fleet_port(p->probe->fleet, s, &facts, now);
     }
     /* where to dial: the requests need the entries, so keep a copy */

@@ -20,7 +20,8 @@
 #include "basic/clock.h"
 #include "basic/macro.h"
 
-#define MARGIN_US (3U * USEC_PER_SEC) /* our deadline beyond the remote one */
+#define ENDED_US  (500U * USEC_PER_MSEC) /* from EOF to the end of ssh, which knows why */
+#define MARGIN_US (3U * USEC_PER_SEC)    /* our deadline beyond the remote one */
 #define READ_MAX  16384
 
 typedef struct SshRun {
@@ -40,7 +41,7 @@ struct SshShell {
     int in, out;
     Buffer to_send;
     SshFrame frame;
-    bool is_ready, is_broken;
+    bool is_ready, is_broken, is_ended;
     SshRun *current; /* the first of the queue, once it was sent */
     SshRun *queue, **queue_end;
     size_t n_queued;
@@ -215,7 +216,7 @@ static void send(SshShell *s, const char *text, size_t len)
 
 static void next_run(SshShell *s)
 {
-    if (s->current || !s->queue || !s->is_ready || s->is_broken)
+    if (s->current || !s->queue || !s->is_ready || s->is_broken || s->is_ended)
         return;
     s->current = queue_pop(s);
     ssh_frame_begin(&s->frame, s->current->nonce, s->current->output_max);
@@ -265,7 +266,9 @@ static void on_out(NestWatch *w, uint32_t events UNUSED)
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0) { /* why is told by ssh's end, which follows; by the deadline if it does not */
+    if (n <= 0) { /* why, ssh's end tells, which follows; but ssh stays while channels are open */
+        s->is_ended = true;
+        s->deadline_us = clock_now().mono_us + ENDED_US;
         nest_remove(s->nest, &s->out_watch);
         return;
     }

@@ -190,7 +190,7 @@ static int configure(sqlite3 *db)
     /* journal_size_limit: a log that a slow reader let grow shrinks again. secure_delete off: a
      * dropped day need not be overwritten with zeros. */
     static const char sql[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                              "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 8388608;"
+                              "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"
                               "PRAGMA secure_delete = OFF; PRAGMA cache_size = -16384;"
                               "PRAGMA temp_store = MEMORY";
 

@@ -5,9 +5,11 @@
  * file; the map between them is filled as names come and forgets its rowids whenever a transaction
  * fails or the file changes: they are then looked up again.
  *
- * SQLite checkpoints nothing on its own here. After a commit that leaves CHECKPOINT_PAGES or more
- * in the log a PASSIVE checkpoint copies what it can without waiting for anyone; if readers kept it
- * from finishing until the log reached TRUNCATE_PAGES, one that waits for them cuts it. */
+ * SQLite checkpoints nothing on its own here. Every service's last page is in every transaction, so
+ * a checkpoint after several of them copies each page once instead of several times: the log is let
+ * grow to some transactions' size, within 4 and 32 MiB. A PASSIVE checkpoint then copies what it
+ * can without waiting for anyone; if readers kept it from finishing until the log reached
+ * TRUNCATE_PAGES, one that waits for them cuts it. */
 #include "api/store-write.h"
 
 #include <errno.h>
@@ -19,7 +21,9 @@
 #include "api/store-schema.h"
 #include "basic/macro.h"
 
-#define CHECKPOINT_PAGES 1000
+#define CHECKPOINT_MIN   1000 /* pages: 4 MiB */
+#define CHECKPOINT_MAX   8192
+#define CHECKPOINT_AFTER 8 /* transactions as large as the last one */
 #define TRUNCATE_PAGES   16384
 #define DAY_STMTS        2 /* around midnight two days are written to */
 
@@ -53,7 +57,8 @@ struct StoreWrite {
     size_t next_day_stmt;
     Named **named; /* by handle */
     size_t n_named;
-    int log_pages; /* in the write-ahead log after the last commit */
+    int log_pages;  /* in the write-ahead log after the last commit */
+    int last_pages; /* that this commit put there */
     char error[160];
 
     StoreClean clean;
@@ -133,7 +138,10 @@ static void forget_rowids(StoreWrite *w)
 
 static int count_pages(void *userdata, sqlite3 *db UNUSED, const char *name UNUSED, int pages)
 {
-    ((StoreWrite *)userdata)->log_pages = pages;
+    StoreWrite *w = userdata;
+
+    w->last_pages = pages > w->log_pages ? pages - w->log_pages : pages;
+    w->log_pages = pages;
     return SQLITE_OK;
 }
 
@@ -535,12 +543,14 @@ int store_write_batch(StoreWrite *w, const StoreBatch *b, StoreWritten *ret)
     return 0;
 }
 
-int store_write_checkpoint(StoreWrite *w, bool wanted)
+int store_write_checkpoint(StoreWrite *w)
 {
     int mode =
         w->log_pages >= TRUNCATE_PAGES ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
 
-    if (!wanted && w->log_pages < CHECKPOINT_PAGES)
+    int enough = MIN(MAX(CHECKPOINT_AFTER * w->last_pages, CHECKPOINT_MIN), CHECKPOINT_MAX);
+
+    if (w->log_pages < enough)
         return 0;
     int rc = sqlite3_wal_checkpoint_v2(w->file.db, NULL, mode, NULL, NULL);
     if (rc == SQLITE_BUSY)

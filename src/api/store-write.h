@@ -35,8 +35,8 @@ typedef struct StoreWritten {
 int store_write_batch(StoreWrite *w, const StoreBatch *b, StoreWritten *ret);
 const char *store_write_error(const StoreWrite *w); /* SQLite's text for the last error */
 
-/* Copies the log into the file when it has grown; wanted: also when it has not. */
-int store_write_checkpoint(StoreWrite *w, bool wanted);
+/* Copies the log into the file when it has grown enough. */
+int store_write_checkpoint(StoreWrite *w);
 
 /* One slice of the daily clean-up (each a short transaction of its own): drops day tables, deletes
  * old transitions and hours, makes tomorrow's table. 1: there is more; 0: done for today. */

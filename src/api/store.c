@@ -323,7 +323,7 @@ static void write_work(Store *s)
     store_batch_done(&s->work);
     s->retry_us = 0;
     tell_success(s, &written);
-    r = store_write_checkpoint(s->write, false);
+    r = store_write_checkpoint(s->write);
     if (r == -EBADMSG)
         recover(s, r);
 }

@@ -3,7 +3,7 @@
  * The loop collects records in the open batch (store_add_*: memory only, never blocks, never fails
  * visibly) and hands it over with store_commit() once per tick or at an event. Transitions are
  * written at once, with all that was handed over before; checks and hours alone may wait up to
- * STORE_GATHER_MS for company, because a page that takes three rows costs little more than one that
+ * STORE_GATHER_MS for company, because a page that takes six rows costs little more than one that
  * takes a single row. What StoreStats.rows_written counts survives a kill -9.
  *
  * When the disk is stuck or full everything waits in memory and the writer tries again each second.
@@ -21,7 +21,7 @@
 #include "common/unit.h"
 
 #define STORE_QUEUE_MAX (64U << 20) /* bytes */
-#define STORE_GATHER_MS 20000U
+#define STORE_GATHER_MS 60000U
 
 typedef struct Store Store;
 

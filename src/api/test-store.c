@@ -687,7 +687,7 @@ static void test_log_is_bounded(void **state)
         assert_int_equal(store_flush(s, 10000), 0);
     }
     assert_int_equal(stat(wal, &st), 0);
-    assert_true(st.st_size < 24 << 20);
+    assert_true(st.st_size < 48 << 20);
     store_close(s);
 }
 

@@ -75,7 +75,7 @@ void i18n_init(const char *language)
 const char *i18n_language(void)
 {
     /* TRANSLATORS: the two letters of the language of this catalogue, as in "es" */
-    return i18n_text("en");
+    return _("en");
 }
 
 const char *i18n_text(const char *text)

@@ -1,3 +1,5 @@
+/* Texts of the vocabulary: one table per enum, checked at compile time to have a text for every
+ * value. */
 #include "common/unit.h"
 
 #include <string.h>

@@ -164,7 +164,8 @@ static int index_rebuild(Model *m)
     CLEANUP_FREE uint32_t *first = calloc(m->n_pcs + 1, sizeof *first);
     size_t s = 0;
 
-    qsort(m->services, m->n_services, sizeof *m->services, compare_services);
+    if (m->n_services)
+        qsort(m->services, m->n_services, sizeof *m->services, compare_services);
     if (!app || !pc || !first || index_apps(m) < 0)
         return -ENOMEM;
     for (size_t p = 0; p < m->n_pcs; p++) {

@@ -1,1 +1,133 @@
-int main(void);int main(void){return 0;}
+/* The ssh process, with a program of ours in its place: what it is called with, what it says, that it ends with us. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "monitor/tunnel.h"
+
+static char folder[64];
+
+static void write_ssh(const char *body)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/ssh", folder);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "#!/bin/sh\necho $$ > %s/pid\nfor a in \"$@\"; do echo \"$a\"; done > %s/argv.new\nmv %s/argv.new %s/argv\n%s\n", folder, folder,
+            folder, folder, body);
+    fclose(f);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+static int make_folder(void **state)
+{
+    char path[256];
+
+    (void)state;
+    strcpy(folder, "/tmp/tunnel-test.XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof path, "%s:/usr/bin:/bin", folder);
+    return setenv("PATH", path, 1);
+}
+
+static int drop_folder(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command);
+}
+
+static char *read_file(const char *name, char *ret, size_t size)
+{
+    char path[128];
+    size_t len = 0;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    for (int i = 0; i < 500 && len == 0; i++) {
+        FILE *f = fopen(path, "r");
+        if (f) {
+            len = fread(ret, 1, size - 1, f);
+            fclose(f);
+        }
+        if (len == 0)
+            poll(NULL, 0, 20);
+    }
+    ret[len] = '\0';
+    return ret;
+}
+
+static void test_argv(void **state)
+{
+    char argv[2048], pid[32], url[64];
+    Tunnel *t;
+
+    (void)state;
+    write_ssh("exec sleep 600");
+    assert_int_equal(tunnel_new("home-wsl", &t), 0);
+    read_file("argv", argv, sizeof argv);
+    assert_non_null(strstr(argv, "\n--\nhome-wsl\n"));
+    assert_ptr_equal(strstr(argv, "\n--\nhome-wsl\n") + strlen("\n--\nhome-wsl\n"), argv + strlen(argv));
+    assert_non_null(strstr(argv, "\nBatchMode=yes\n"));
+    assert_non_null(strstr(argv, "\nStrictHostKeyChecking=yes\n"));
+    assert_non_null(strstr(argv, "\nExitOnForwardFailure=yes\n"));
+    assert_int_equal(strncmp(argv, "-N\n-T\n-L\n127.0.0.1:", 19), 0);
+    assert_non_null(strstr(argv, ":127.0.0.1:8485\n"));
+    unsigned port = (unsigned)atoi(argv + 19);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", port);
+    assert_string_equal(tunnel_url(t), url);
+    pid_t child = (pid_t)atoi(read_file("pid", pid, sizeof pid));
+    assert_true(child > 1 && kill(child, 0) == 0);
+    assert_null(tunnel_free(t));
+    assert_int_equal(kill(child, 0), -1);
+    assert_int_equal(errno, ESRCH);
+}
+
+static void test_error_is_told(void **state)
+{
+    char error[256] = "";
+    Tunnel *t;
+
+    (void)state;
+    write_ssh("printf 'debug\nssh: \033[1mHost key verification failed.\n' >&2; exit 255");
+    assert_int_equal(tunnel_new("home-wsl", &t), 0);
+    for (int i = 0; i < 500 && !error[0]; i++) {
+        poll(NULL, 0, 20);
+        tunnel_error(t, error, sizeof error);
+    }
+    assert_string_equal(error, "ssh: ?[1mHost key verification failed.");
+    tunnel_free(t);
+}
+
+static void test_bad_hosts(void **state)
+{
+    static const char *const hosts[] = {"", "-oProxyCommand=id", "user@host", "a b", "$(id)", "a/b"};
+    Tunnel *t = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
+        assert_int_equal(tunnel_new(hosts[i], &t), -EINVAL);
+    assert_null(t);
+    assert_null(tunnel_free(NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_argv), cmocka_unit_test(test_error_is_told), cmocka_unit_test(test_bad_hosts)};
+
+    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+}
