@@ -79,7 +79,7 @@ static void render_pc(Buffer *out, const char *pc_id, const PcRow *pc, const Tab
     buffer_str(out, pc_id);
     colour(out, o, RESET);
     colour(out, o, DIM);
-    if (!pc) {
+    if (!pc || pc->cause == CAUSE_NOT_CHECKED_YET) {
         buffer_str(out, "  not checked yet");
     } else if (pc->sentence[0]) {
         buffer_printf(out, "  %s: %s", pc->reachable ? "reachable, but" : "unreachable",

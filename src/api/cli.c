@@ -22,7 +22,7 @@ static const Command commands[] = {
     {"watch", "show every service live", cli_watch},
     {"check", "look at one service now", cli_check},
     {"logs", "show the last journal lines of a service", cli_logs},
-    {"alerts", "show what is wrong for longer: since when, why, what is behind it", cli_alerts},
+    {"alerts", "show what is wrong, since when and why", cli_alerts},
     {"serve", "run the daemon", cli_serve},
     {"discover", "propose a registry from what runs on a PC", cli_discover},
     {"add", "add an app to the registry", cli_add},

@@ -10,19 +10,21 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <systemd/sd-bus.h>
 
 #include "api/cli-options.h"
 #include "api/paths.h"
 #include "api/reconcile.h"
 #include "api/registry-yaml.h"
-#include "api/transport.h"
+#include "api/transport-ssh.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 #include "common/name.h"
 
 #define CANDIDATES_MAX 2000U
-#define DEADLINE_US    (15U * USEC_PER_SEC)
+#define DEADLINE_US    (25U * USEC_PER_SEC)
+#define TICK_US        (20U * USEC_PER_MSEC)
 #define MANAGER        "org.freedesktop.systemd1"
 #define MANAGER_PATH   "/org/freedesktop/systemd1"
 
@@ -37,6 +39,8 @@ typedef struct Candidate {
 
 struct Discovery {
     sd_event *event;
+    Nest *nest;
+    SshLimiter *limiter;
     sd_bus *bus;
     Transport *transport;
     bool all;
@@ -207,6 +211,10 @@ static void on_transport(void *userdata, Cause cause)
     }
     if (d->bus)
         return;
+    if (d->transport->is_polled) {
+        fail(d, -EOPNOTSUPP, cause_sentence(CAUSE_FORWARD_REFUSED));
+        return;
+    }
     if (d->transport->ops->bus_address(d->transport, SCOPE_USER, address, sizeof address) < 0) {
         fail(d, -ENOTCONN, cause_sentence(CAUSE_NO_BUS));
         return;
@@ -234,13 +242,55 @@ static void on_transport(void *userdata, Cause cause)
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {
     (void)source, (void)usec;
-    fail(userdata, -ETIMEDOUT, "the PC did not answer within 15 s");
+    fail(userdata, -ETIMEDOUT, "the PC did not answer within 25 s");
     return 0;
 }
 
-static int ask(Discovery *d, bool is_self)
+/* ---- a loop of our own ---- */
+
+static int on_nest(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    Discovery *d = userdata;
+
+    (void)source, (void)fd, (void)revents;
+    nest_dispatch(d->nest);
+    return 0;
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    Discovery *d = userdata;
+    Now now = clock_now();
+
+    (void)usec;
+    if (d->transport && d->transport->ops->next_us(d->transport) <= now.mono_us)
+        d->transport->ops->tick(d->transport, now);
+    sd_event_source_set_time_relative(source, TICK_US);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* The way to a PC is written for the daemon's loop; here is as much of that as it needs. */
+static int open_way(Discovery *d, const RegistryPc *pc, bool is_self)
 {
     static const TransportEvents events = {.state = on_transport};
+
+    if (is_self)
+        return transport_local_new(d->event, &events, d, &d->transport);
+    int r = nest_new(&d->nest);
+    if (r >= 0)
+        r = ssh_limiter_new(&d->limiter);
+    if (r >= 0)
+        r = sd_event_add_io(d->event, NULL, nest_fd(d->nest), EPOLLIN, on_nest, d);
+    if (r >= 0)
+        r = sd_event_add_time_relative(d->event, NULL, CLOCK_MONOTONIC, 0, 1, on_tick, d);
+    if (r < 0)
+        return r;
+    return transport_ssh_new(d->nest, pc->ssh_host ? pc->ssh_host : pc->pc_id, pc->pc_id,
+                             d->limiter, &events, d, &d->transport);
+}
+
+static int ask(Discovery *d, const RegistryPc *pc, bool is_self)
+{
     sigset_t mask;
 
     sigemptyset(&mask);
@@ -251,12 +301,8 @@ static int ask(Discovery *d, bool is_self)
     if (r >= 0)
         r = sd_event_add_time_relative(d->event, NULL, CLOCK_MONOTONIC, DEADLINE_US, 0, on_deadline,
                                        d);
-    if (r >= 0 && !is_self) {
-        text_copy(d->sentence, d->size, "only this PC can be asked yet");
-        return -EOPNOTSUPP;
-    }
     if (r >= 0)
-        r = transport_local_new(d->event, &events, d, &d->transport);
+        r = open_way(d, pc, is_self);
     if (r < 0)
         return r;
     d->transport->ops->start(d->transport, clock_now());
@@ -279,8 +325,10 @@ static void discovery_done(Discovery *d)
 {
     if (d->transport)
         d->transport->ops->free(d->transport);
+    ssh_limiter_free(d->limiter);
     sd_bus_close_unref(d->bus);
     sd_event_unref(d->event);
+    nest_free(d->nest);
     free(d->candidates);
 }
 
@@ -350,7 +398,7 @@ int discover_run(Registry *r, const RegistryPc *pc, bool is_self, bool all, char
     int added = 0;
 
     text_copy(error, size, "");
-    int e = ask(&d, is_self);
+    int e = ask(&d, pc, is_self);
     if (e >= 0)
         e = ask_ports(&d);
     for (size_t i = 0; e >= 0 && i < d.n; i++) {

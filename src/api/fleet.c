@@ -622,11 +622,13 @@ void fleet_service_row(const Fleet *f, const Service *s, Now now, ServiceRow *re
 
 void fleet_pc_row(const Fleet *f, const FleetPc *pc, PcRow *ret)
 {
+    Cause cause = pc_cause(&pc->facts);
+
     (void)f;
     *ret = (PcRow){
         .is_self = pc->is_self,
         .reachable = pc->facts.reachable,
-        .cause = pc_cause(&pc->facts),
+        .cause = cause ? cause : pc->facts.cause, /* it answers, but not as well as it could */
         .lag_us = pc->last_check_ms && pc->facts.reachable ? pc->lag_us : -1,
         .since_ts = pc->since_ms,
         .events = pc->events,

@@ -31,12 +31,14 @@
 #include "api/routes.h"
 #include "api/store.h"
 #include "api/stream.h"
+#include "api/transport-ssh.h"
 #include "basic/log.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
 #define TICK_US          USEC_PER_SEC
 #define BOOK_US          (60U * USEC_PER_SEC)
+#define FIRST_BOOK_US    (3U * USEC_PER_SEC)  /* so that the next life knows early who was well */
 #define GAP_US           (15U * USEC_PER_SEC) /* a tick this late: we slept, or were stopped */
 #define TOKEN_BYTES      32U
 #define TIMEOUT_SLACK_MS 500U
@@ -56,6 +58,7 @@ typedef struct Manager {
     History *history;
     Publish *publish;
     Stream *stream;
+    SshLimiter *limiter;
     Probe *probe;
     Evidence *evidence;
     Incidents *incidents;
@@ -225,9 +228,10 @@ static int make_transport(void *userdata, const FleetPc *pc, const TransportEven
     Manager *m = userdata;
 
     *ret = NULL;
-    if (!pc->is_self)
-        return 0;
-    return transport_local_new(m->event, events, events_userdata, ret);
+    if (pc->is_self)
+        return transport_local_new(m->event, events, events_userdata, ret);
+    return transport_ssh_new(m->nest, pc->ssh_host, pc->pc_id, m->limiter, events, events_userdata,
+                             ret);
 }
 
 /* ---- the registry in force ---- */
@@ -300,6 +304,7 @@ static void tick(Manager *m, Now now)
     incidents_scan(m->incidents, now);
     stream_tick(m->stream, now);
     routes_tick(&m->routes, now);
+    http_server_run(m->server); /* out of descriptors it stops accepting, and nothing wakes it */
     flush(m, now);
 }
 
@@ -574,6 +579,8 @@ static int make_parts(Manager *m, uint32_t interval_ms)
     if (r >= 0)
         r = publish_new(m->fleet, features, on_message, m, &m->publish);
     if (r >= 0)
+        r = ssh_limiter_new(&m->limiter);
+    if (r >= 0)
         r = probe_new(m->event, m->nest, m->fleet, make_transport, m, &m->probe);
     if (r >= 0)
         r = evidence_new(m->fleet, m->probe, on_evidence, m, &m->evidence);
@@ -617,6 +624,7 @@ static int start(Manager *m)
         registry_free(registry);
         return r;
     }
+    m->book_us = clock_now().mono_us + FIRST_BOOK_US;
     r = apply_registry(m, registry, &error);
     if (r < 0) {
         log_error("%s", error.text[0] ? error.text : strerror(-r));
@@ -644,6 +652,7 @@ static void stop(Manager *m)
     evidence_free(m->evidence);
     incidents_free(m->incidents);
     probe_free(m->probe);
+    ssh_limiter_free(m->limiter);
     http_server_free(m->server); /* tells the waiting requests that nobody waits any more */
     routes_done(&m->routes);
     stream_free(m->stream);

@@ -12,6 +12,7 @@
 
 #include "api/config.h"
 #include "api/probe.h"
+#include "api/transport-ssh.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
@@ -21,6 +22,7 @@ typedef struct Oneshot {
     sd_event *event;
     Nest *nest;
     Fleet *fleet;
+    SshLimiter *limiter;
     Probe *probe;
     Registry *registry;
     Config *config;
@@ -69,7 +71,10 @@ static int make_transport(void *userdata, const FleetPc *pc, const TransportEven
     Oneshot *o = userdata;
 
     *ret = NULL;
-    return pc->is_self ? transport_local_new(o->event, events, events_userdata, ret) : 0;
+    if (pc->is_self)
+        return transport_local_new(o->event, events, events_userdata, ret);
+    return transport_ssh_new(o->nest, pc->ssh_host, pc->pc_id, o->limiter, events, events_userdata,
+                             ret);
 }
 
 static int on_nest(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -194,6 +199,8 @@ static int start(Oneshot *o)
     if (r >= 0)
         r = fleet_new(&ops, o, interval, 0, &o->fleet);
     if (r >= 0)
+        r = ssh_limiter_new(&o->limiter);
+    if (r >= 0)
         r = probe_new(o->event, o->nest, o->fleet, make_transport, o, &o->probe);
     if (r >= 0)
         r = fleet_apply(o->fleet, o->registry, o->self, wants, n, clock_now());
@@ -222,6 +229,7 @@ int oneshot_look(const char *registry_path, const char *config_path, const char 
     if (r >= 0)
         r = collect(&o, ret);
     probe_free(o.probe);
+    ssh_limiter_free(o.limiter);
     fleet_free(o.fleet);
     nest_free(o.nest);
     sd_event_unref(o.event);

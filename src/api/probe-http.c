@@ -130,6 +130,12 @@ static HttpOutcome outcome_of_errno(int e)
     }
 }
 
+/* It says nothing about the service: we have run out of something. */
+static bool is_our_own_lack(int e)
+{
+    return e == EMFILE || e == ENFILE || e == ENOMEM || e == ENOBUFS;
+}
+
 /* ---- connect and send ---- */
 
 static void on_ready(NestWatch *w, uint32_t events);
@@ -352,6 +358,8 @@ static int start_bare(Request *q, const char *host, const char *target)
     r = request_connect(q);
     if (r < 0) {
         request_close(q);
+        if (is_our_own_lack(-r))
+            return -EBUSY;
         q->known = outcome_of_errno(-r);
     }
     return 0;

@@ -47,8 +47,9 @@ int http_prober_new(Nest *nest, HttpCallback callback, void *userdata, HttpProbe
 HttpProber *http_prober_free(HttpProber *p); /* in-flight looks end without callback */
 
 /* Starts a look. The callback comes later, from nest_dispatch() or http_prober_tick(), never from
- * inside this call; it may start the next look. -EBUSY when max_in_flight are out (or too many
- * names wait to be resolved); -EINVAL for a host, target or URL that cannot be asked. */
+ * inside this call; it may start the next look. -EBUSY when max_in_flight are out, too many names
+ * wait to be resolved, or we are out of descriptors or memory, which is no news of the service;
+ * -EINVAL for a host, target or URL that cannot be asked. */
 int http_health_probe(HttpProber *p, const HttpLook *look, Now now);
 void http_prober_cancel(HttpProber *p, uint32_t handle);
 size_t http_prober_in_flight(const HttpProber *p);

@@ -55,6 +55,7 @@ struct UnitBus {
     Cause pending; /* told, with the connection closed, by the timer */
     bool ready;
     bool has_pending;
+    uint64_t answered_us; /* mono: the last good answer to whatever question */
 
     Unit **units; /* sorted by name */
     size_t n_units, cap_units;

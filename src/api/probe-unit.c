@@ -174,6 +174,7 @@ void unit_bus_check_settle(UnitBus *b)
 /* A good answer to whatever question: a manager that was silent is back. */
 void unit_bus_answered(UnitBus *b)
 {
+    b->answered_us = clock_now().mono_us;
     unit_bus_check_settle(b);
     if (b->bus && sd_bus_is_open(b->bus) > 0 && !b->ready && !b->checking)
         check_start(b);
@@ -516,6 +517,11 @@ bool unit_bus_is_ready(const UnitBus *b)
 Cause unit_bus_cause(const UnitBus *b)
 {
     return b->cause;
+}
+
+uint64_t unit_bus_answered_us(const UnitBus *b)
+{
+    return b ? b->answered_us : UINT64_MAX;
 }
 
 sd_bus *unit_bus_get(UnitBus *b)

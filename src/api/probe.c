@@ -27,6 +27,8 @@
                    */
 #define RECONNECT_MAX_US  (8U * USEC_PER_SEC)
 #define LINGER_REFRESH_US (60U * USEC_PER_SEC)
+#define PORTS_REMOTE_US   (400U * USEC_PER_MSEC) /* the same for a PC where a look costs a process \
+                                                  */
 
 typedef struct ProbeBus {
     ProbePc *owner;
@@ -37,17 +39,30 @@ typedef struct ProbeBus {
     uint64_t backoff_us;
 } ProbeBus;
 
+/* A round of questions by command, where a bus cannot be reached. */
+typedef struct ProbePoll {
+    ProbePc *owner;
+    UnitScope scope;
+    bool is_out;
+    size_t at;         /* place among the PC's services from which the next question is filled */
+    uint64_t began_us; /* mono */
+    size_t n;
+    uint32_t handles[TRANSPORT_UNITS_MAX];
+} ProbePoll;
+
 struct ProbePc {
     Probe *probe;
     FleetPc *pc; /* NULL once the PC left the fleet */
     Transport *transport;
     Cause transport_cause; /* CAUSE_NOT_CHECKED_YET until its first word */
     ProbeBus buses[SCOPE_MAX];
+    ProbePoll polls[SCOPE_MAX];
     PortTable ports;
     bool ports_pending;
     bool linger_off;
     uint64_t ping_us;
     uint64_t about_us; /* when uname and linger are asked again */
+    Now asked;         /* when they were asked last */
     ProbePc *next;
 };
 
@@ -81,9 +96,35 @@ static void tell_fleet(ProbePc *p)
         facts.reachable = false;
         facts.cause = CAUSE_BUS_SILENT;
     }
+    if (facts.reachable && p->transport->is_polled)
+        facts.cause = CAUSE_FORWARD_REFUSED;
     for (int i = 0; i < SCOPE_MAX; i++)
         facts.scope_cause[i] = p->buses[i].cause;
     fleet_pc_answer(p->probe->fleet, p->pc, &facts, clock_now());
+}
+
+static bool has_events(const ProbePc *p)
+{
+    return p->transport->ops->has_events && !p->transport->is_polled;
+}
+
+/* Its clock was read somewhere between question and answer; in the middle is the best guess. */
+static void take_clock(ProbePc *p, const char *text, size_t len)
+{
+    static const char key[] = "\nclock=";
+    const char *at = memmem(text, len, key, sizeof key - 1);
+    const char *end = text + len;
+    Now now = clock_now();
+    int64_t theirs = 0;
+
+    if (!at)
+        return;
+    for (at += sizeof key - 1; at < end && *at >= '0' && *at <= '9' && theirs < INT64_MAX / 100;)
+        theirs = theirs * 10 + (*at++ - '0');
+    if (at == end || *at != '\n' || theirs == 0 || theirs > INT64_C(1) << 53)
+        return;
+    int64_t passed_ms = (int64_t)((now.mono_us - p->asked.mono_us) / USEC_PER_MSEC);
+    fleet_pc_skew(p->probe->fleet, p->pc, theirs - (now.wall_ms - passed_ms / 2));
 }
 
 static void on_about(void *userdata, int error, const char *output, size_t len)
@@ -97,7 +138,8 @@ static void on_about(void *userdata, int error, const char *output, size_t len)
     text_clean(uname, sizeof uname, output, (size_t)(end - output));
     size_t rest = len - (size_t)(end - output);
     bool off = memmem(end, rest, "linger=no", strlen("linger=no")) != NULL;
-    fleet_pc_about(p->probe->fleet, p->pc, uname, p->transport->ops->has_events);
+    fleet_pc_about(p->probe->fleet, p->pc, uname, has_events(p));
+    take_clock(p, end, rest);
     if (off != p->linger_off) {
         p->linger_off = off;
         tell_fleet(p);
@@ -107,6 +149,7 @@ static void on_about(void *userdata, int error, const char *output, size_t len)
 static void ask_about(ProbePc *p, Now now)
 {
     p->about_us = now.mono_us + LINGER_REFRESH_US;
+    p->asked = now;
     p->transport->ops->run(p->transport, COMMAND_UNAME, "", 5000, on_about, p);
 }
 
@@ -121,8 +164,17 @@ static void bus_connect(ProbePc *p, UnitScope scope)
     int r = p->transport->ops->bus_address(p->transport, scope, address, sizeof address);
     if (r == -ENOENT)
         unit_bus_disconnect(b->bus, CAUSE_NO_BUS);
+    else if (r == -ESRCH)
+        unit_bus_disconnect(b->bus, CAUSE_NO_USER_MANAGER);
     else if (r >= 0 && unit_bus_connect(b->bus, address) < 0)
         unit_bus_disconnect(b->bus, CAUSE_BUS_ERROR);
+}
+
+/* The bus of another PC ends a moment before the connection that carries it, which then says why.
+ * So the end is believed when the next attempt, with the next tick, fails as well. */
+static bool is_first_end(const ProbePc *p, const ProbeBus *b)
+{
+    return !p->pc->is_self && b->wanted_up && b->backoff_us == 0 && !unit_bus_get(b->bus);
 }
 
 static void on_bus_state(void *userdata, UnitScope scope, Cause cause)
@@ -131,6 +183,11 @@ static void on_bus_state(void *userdata, UnitScope scope, Cause cause)
     ProbeBus *b = &p->buses[scope];
     Now now = clock_now();
 
+    if (cause != CAUSE_NONE && is_first_end(p, b)) {
+        b->backoff_us = USEC_PER_SEC;
+        b->retry_us = now.mono_us;
+        return;
+    }
     b->cause = cause;
     if (cause == CAUSE_NONE) {
         b->backoff_us = 0;
@@ -166,6 +223,85 @@ static const UnitBusOps local_bus_ops = {
 static const UnitBusOps remote_bus_ops = {
     .state = on_bus_state, .unit = on_unit, .checked = on_checked, .cgroup_id = port_cgroup_hash};
 
+/* ---- polling, where the buses cannot be reached ---- */
+
+static void on_units(void *userdata, int error, const UnitFacts *facts, size_t n);
+
+/* Asks for the next units. 0: there is none left. */
+static int poll_next(ProbePc *p, UnitScope scope)
+{
+    ProbePoll *q = &p->polls[scope];
+    const char *units[TRANSPORT_UNITS_MAX];
+
+    q->n = 0;
+    for (; q->at < p->pc->n_services && q->n < TRANSPORT_UNITS_MAX; q->at++) {
+        const Service *s = p->pc->services[q->at];
+        if (!s->want.unit || s->want.scope != scope)
+            continue;
+        units[q->n] = s->want.unit;
+        q->handles[q->n++] = s->handle;
+    }
+    if (q->n == 0)
+        return 0;
+    int r = p->transport->ops->poll_units(p->transport, scope, units, q->n, on_units, q);
+    q->is_out = r >= 0;
+    return r < 0 ? r : 1;
+}
+
+static void poll_ended(ProbePc *p, UnitScope scope)
+{
+    Now now = clock_now();
+
+    if (scope == SCOPE_USER)
+        fleet_pc_checked(p->probe->fleet, p->pc, (int32_t)(now.mono_us - p->polls[scope].began_us),
+                         now);
+}
+
+static void on_units(void *userdata, int error, const UnitFacts *facts, size_t n)
+{
+    ProbePoll *q = userdata;
+    ProbePc *p = q->owner;
+    Cause failed = q->scope == SCOPE_USER ? CAUSE_NO_USER_MANAGER : CAUSE_BUS_ERROR;
+
+    q->is_out = false;
+    if (error == -ENOTCONN || p->transport_cause != CAUSE_NONE)
+        return;
+    p->buses[q->scope].cause = error < 0 ? failed : CAUSE_NONE;
+    tell_fleet(p);
+    for (size_t i = 0; error >= 0 && i < MIN(n, q->n); i++) {
+        Service *s = fleet_by_handle(p->probe->fleet, q->handles[i]);
+        if (s && s->pc == p->pc && facts[i].has_details)
+            fleet_unit(p->probe->fleet, s, &facts[i], false, clock_now());
+    }
+    if (error >= 0 && poll_next(p, q->scope) == 0)
+        poll_ended(p, q->scope);
+}
+
+static void poll_start(ProbePc *p, UnitScope scope)
+{
+    ProbePoll *q = &p->polls[scope];
+
+    if (q->is_out)
+        return;
+    q->owner = p;
+    q->scope = scope;
+    q->at = 0;
+    q->began_us = clock_now().mono_us;
+    if (poll_next(p, scope) != 0)
+        return;
+    p->buses[scope].cause = CAUSE_NONE; /* nothing is asked of it */
+    tell_fleet(p);
+    poll_ended(p, scope);
+}
+
+static void bus_begin(ProbePc *p, UnitScope scope)
+{
+    if (p->transport->is_polled)
+        poll_start(p, scope);
+    else
+        bus_connect(p, scope);
+}
+
 static int bus_open(ProbePc *p, UnitScope scope)
 {
     ProbeBus *b = &p->buses[scope];
@@ -177,10 +313,21 @@ static int bus_open(ProbePc *p, UnitScope scope)
     if (r < 0)
         return r;
     b->cause = CAUSE_NOT_CHECKED_YET;
-    b->wanted_up = p->transport_cause == CAUSE_NONE;
-    if (b->wanted_up)
-        bus_connect(p, scope);
+    b->wanted_up = p->transport_cause == CAUSE_NONE && !p->transport->is_polled;
+    if (p->transport_cause == CAUSE_NONE)
+        bus_begin(p, scope);
     return 0;
+}
+
+/* What was seen before the connection was lost proves nothing about what runs now. */
+static void forget_looks(ProbePc *p)
+{
+    for (size_t i = 0; i < p->pc->n_services; i++) {
+        Service *s = p->pc->services[i];
+        s->facts.port = (PortFacts){0};
+        s->facts.http = (HttpFacts){.latency_us = -1};
+    }
+    p->ports.at_us = 0;
 }
 
 static void on_transport_state(void *userdata, Cause cause)
@@ -188,14 +335,16 @@ static void on_transport_state(void *userdata, Cause cause)
     ProbePc *p = userdata;
 
     p->transport_cause = cause;
+    if (cause == CAUSE_NONE && !p->pc->is_self)
+        forget_looks(p);
     for (int i = 0; i < SCOPE_MAX; i++) {
         ProbeBus *b = &p->buses[i];
-        b->wanted_up = cause == CAUSE_NONE;
+        b->wanted_up = cause == CAUSE_NONE && !p->transport->is_polled;
         b->retry_us = b->backoff_us = 0;
         if (!b->bus)
             continue;
         if (cause == CAUSE_NONE) {
-            bus_connect(p, (UnitScope)i);
+            bus_begin(p, (UnitScope)i);
         } else {
             unit_bus_disconnect(b->bus, cause);
             b->cause = CAUSE_NOT_CHECKED_YET;
@@ -258,8 +407,10 @@ static void on_ports(void *userdata, int error, const PortTable *table)
 
 static void look_at_ports(ProbePc *p, Now now)
 {
+    uint64_t fresh_us = p->pc->is_self ? PORTS_FRESH_US : PORTS_REMOTE_US;
+
     if (p->ports_pending || p->transport_cause != CAUSE_NONE ||
-        p->ports.at_us + PORTS_FRESH_US > now.mono_us)
+        (p->ports.at_us && p->ports.at_us + fresh_us > now.mono_us))
         return;
     p->ports_pending = true;
     if (p->transport->ops->look_ports(p->transport, now, on_ports, p) < 0)
@@ -268,14 +419,29 @@ static void look_at_ports(ProbePc *p, Now now)
 
 /* ---- health ---- */
 
+/* The endpoint gave no answer; but neither did its PC meanwhile, so it is no evidence yet. */
+static bool is_pc_silent(const Service *s, const HttpFacts *facts)
+{
+    const ProbePc *way = s->pc->probe;
+
+    return facts->outcome == HTTP_TIMEOUT && way && !s->pc->is_self && !way->transport->is_polled &&
+           unit_bus_answered_us(way->buses[SCOPE_USER].bus) < facts->started_us;
+}
+
 static void on_http(void *userdata, uint32_t handle, const HttpFacts *facts)
 {
     Probe *p = userdata;
     Service *s = fleet_by_handle(p->fleet, handle);
 
-    if (s)
+    if (s && is_pc_silent(s, facts))
+        fleet_put_back(p->fleet, s, clock_now());
+    else if (s)
         fleet_http(p->fleet, s, facts, clock_now());
 }
+
+typedef struct UrlParts {
+    char url[1100], host[80], target[1100];
+} UrlParts;
 
 static int dial_path(ProbePc *p, const Service *s, HttpLook *look, char *host, size_t size)
 {
@@ -298,20 +464,64 @@ static int dial_path(ProbePc *p, const Service *s, HttpLook *look, char *host, s
     return p->transport->ops->dial(p->transport, &entry, &look->dial);
 }
 
+static bool is_loopback(const struct sockaddr_storage *address, PortEntry *ret)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+
+    *ret = (PortEntry){.is_ipv6 = address->ss_family == AF_INET6};
+    if (ret->is_ipv6) {
+        memcpy(ret->addr, &in6->sin6_addr, 16);
+        ret->port = ntohs(in6->sin6_port);
+        return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+    }
+    memcpy(ret->addr, &in->sin_addr, 4);
+    ret->port = ntohs(in->sin_port);
+    return ret->addr[0] == 127;
+}
+
+/* A URL with a loopback host means the watched PC; -EDESTADDRREQ: it is asked from here. */
+static int dial_url(ProbePc *p, const Service *s, HttpLook *look, UrlParts *parts)
+{
+    static const char local[] = "http://localhost";
+    const char *url = s->want.health;
+    HttpDial direct;
+    PortEntry entry;
+
+    if (p->pc->is_self)
+        return -EDESTADDRREQ;
+    if (strncasecmp(url, local, sizeof local - 1) == 0 &&
+        strchr(":/", url[sizeof local - 1])) { /* also its end */
+        snprintf(parts->url, sizeof parts->url, "http://127.0.0.1%s", url + sizeof local - 1);
+        url = parts->url;
+    }
+    if (http_url_dial(url, &direct, parts->host, sizeof parts->host, parts->target,
+                      sizeof parts->target) < 0 ||
+        !is_loopback(&direct.address, &entry))
+        return -EDESTADDRREQ;
+    look->host = parts->host;
+    look->target = parts->target;
+    return p->transport->ops->dial(p->transport, &entry, &look->dial);
+}
+
 static int start_request(Probe *p, Service *s, Now now)
 {
     ProbePc *way = s->pc->probe;
     HttpLook look = {.timeout_ms = s->want.timeout_ms, .handle = s->handle};
-    char host[80];
-    int r = 0;
+    UrlParts parts;
+    int r = -ENOTCONN;
 
-    if (s->want.health[0] == '/')
-        r = way ? dial_path(way, s, &look, host, sizeof host) : -ENOTCONN;
-    else
+    if (way && s->want.health[0] == '/')
+        r = dial_path(way, s, &look, parts.host, sizeof parts.host);
+    else if (way)
+        r = dial_url(way, s, &look, &parts);
+    if (r == -EDESTADDRREQ) {
         look.url = s->want.health;
-    if (r >= 0)
-        r = http_health_probe(p->http, &look, now);
-    return r;
+        r = 0;
+    }
+    if (r == -EOPNOTSUPP && way && way->transport->ops->health)
+        return way->transport->ops->health(way->transport, &look, now, on_http, p);
+    return r < 0 ? r : http_health_probe(p->http, &look, now);
 }
 
 static void start_requests(Probe *p, Now now)
@@ -406,7 +616,7 @@ static void add_pc(Probe *p, FleetPc *pc)
     new->next = p->pcs;
     p->pcs = new;
     pc->probe = new;
-    pc->events = new->transport->ops->has_events;
+    pc->events = has_events(new);
     bus_open(new, SCOPE_USER);
     new->transport->ops->start(new->transport, clock_now());
 }
@@ -420,6 +630,8 @@ void probe_added(Probe *p, FleetPc *pc, Service *s)
         return;
     }
     ProbePc *way = pc->probe;
+    if (way && s->want.port && s->want.health && way->transport->ops->want_port)
+        way->transport->ops->want_port(way->transport, s->want.port);
     if (!way || !s->want.unit || bus_open(way, s->want.scope) < 0)
         return;
     if (unit_bus_watch(way->buses[s->want.scope].bus, s->want.unit, s, &watch) >= 0)
@@ -432,6 +644,8 @@ static void remove_pc(Probe *p, FleetPc *pc)
         if ((*at)->pc == pc) {
             ProbePc *gone = *at;
             *at = gone->next;
+            if (gone->transport->ops->abort)
+                gone->transport->ops->abort(gone->transport);
             pc->probe = NULL;
             probe_pc_free(gone);
             return;
@@ -462,35 +676,51 @@ static bool has_ports(const FleetPc *pc)
     return false;
 }
 
+/* Is there a service whose verdict waits for a look at its port? */
+static bool awaits_ports(const FleetPc *pc, Now now)
+{
+    for (size_t i = 0; i < pc->n_services; i++) {
+        const Service *s = pc->services[i];
+        if (s->want.port &&
+            (!s->facts.port.looked || s->track.active_since_us > s->facts.port.at_us ||
+             (s->track.shown.recheck_at_us && s->track.shown.recheck_at_us <= now.mono_us)))
+            return true;
+    }
+    return false;
+}
+
 static void tick_pc(ProbePc *p, Now now)
 {
     for (int i = 0; i < SCOPE_MAX; i++)
         if (p->buses[i].retry_us && p->buses[i].retry_us <= now.mono_us)
             bus_connect(p, (UnitScope)i);
-    if (p->transport->ops->next_us(p->transport) <= now.mono_us)
-        p->transport->ops->tick(p->transport, now);
     if (p->transport_cause != CAUSE_NONE)
         return;
     if (!p->pc->is_self)
         unit_bus_ping(p->buses[SCOPE_USER].bus, now);
     if (now.mono_us >= p->about_us)
         ask_about(p, now);
-    if (has_ports(p->pc))
+    if (has_ports(p->pc) && (now.mono_us >= p->ports.at_us + p->transport->ops->ports_every_us ||
+                             awaits_ports(p->pc, now)))
         look_at_ports(p, now);
 }
 
 static void check_level(ProbePc *p, Now now)
 {
-    for (int i = 0; i < SCOPE_MAX; i++)
-        if (p->buses[i].bus && unit_bus_is_ready(p->buses[i].bus))
-            unit_bus_check(p->buses[i].bus, now);
+    for (int i = 0; i < SCOPE_MAX; i++) {
+        ProbeBus *b = &p->buses[i];
+        if (b->bus && p->transport->is_polled && p->transport_cause == CAUSE_NONE)
+            poll_start(p, (UnitScope)i);
+        else if (b->bus && unit_bus_is_ready(b->bus))
+            unit_bus_check(b->bus, now);
+    }
 }
 
 /* A recheck between two ticks is about a port or an endpoint that was not there: look afresh. */
 static void refresh_ports(Probe *p, Now now)
 {
     for (ProbePc *pc = p->pcs; pc; pc = pc->next)
-        if (pc->pc->is_self && has_ports(pc->pc))
+        if (has_ports(pc->pc) && (pc->pc->is_self || awaits_ports(pc->pc, now)))
             look_at_ports(pc, now);
 }
 
@@ -499,6 +729,9 @@ void probe_run(Probe *p, Now now)
     FleetPc *pc;
 
     http_prober_tick(p->http, now);
+    for (ProbePc *way = p->pcs; way; way = way->next)
+        if (way->transport->ops->next_us(way->transport) <= now.mono_us)
+            way->transport->ops->tick(way->transport, now);
     if (now.mono_us >= p->tick_us) {
         p->tick_us = fleet_tick_after(p->fleet, now);
         for (ProbePc *way = p->pcs; way; way = way->next)

@@ -547,7 +547,6 @@ int store_write_checkpoint(StoreWrite *w)
 {
     int mode =
         w->log_pages >= TRUNCATE_PAGES ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
-
     int enough = MIN(MAX(CHECKPOINT_AFTER * w->last_pages, CHECKPOINT_MIN), CHECKPOINT_MAX);
 
     if (w->log_pages < enough)

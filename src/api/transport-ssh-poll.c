@@ -19,17 +19,10 @@
 
 /* ---- units ---- */
 
-typedef struct UnitsPoll {
-    size_t n;                               /* units asked for */
-    size_t n_asked;                         /* with the services of timers behind them */
-    size_t service_of[TRANSPORT_UNITS_MAX]; /* timer: the place of its service; 0: none */
-    TransportUnits callback;
-    void *userdata;
-} UnitsPoll;
-
 static void on_units(void *userdata, int error, const char *output, size_t len)
 {
-    CLEANUP_FREE UnitsPoll *p = userdata;
+    SshUnitsPoll *p = userdata;
+    size_t n = p->n;
     CLEANUP_FREE UnitFacts *facts = calloc(p->n_asked, sizeof *facts);
 
     if (!facts)
@@ -38,15 +31,16 @@ static void on_units(void *userdata, int error, const char *output, size_t len)
         error = 0; /* systemctl's exit code says nothing about those that it did print */
     else if (error >= 0)
         error = -EBADMSG;
-    for (size_t i = 0; error >= 0 && i < p->n; i++)
+    for (size_t i = 0; error >= 0 && i < n; i++)
         if (p->service_of[i])
             facts[i].triggered_failed = facts[p->service_of[i]].active == ACTIVE_FAILED;
-    p->callback(p->userdata, error, facts, error < 0 ? 0 : p->n);
+    p->n = 0; /* the callback may ask the next question */
+    p->callback(p->userdata, error, facts, error < 0 ? 0 : n);
 }
 
 /* A timer's failure is that of the service which has its name, unless its unit file says another:
  * then it is not seen here. */
-static void add_services(UnitsPoll *p, const char *const *units, Buffer *data)
+static void add_services(SshUnitsPoll *p, const char *const *units, Buffer *data)
 {
     for (size_t i = 0; i < p->n; i++) {
         const char *dot = strrchr(units[i], '.');
@@ -67,10 +61,10 @@ int ssh_poll_units(Transport *base, UnitScope scope, const char *const *units, s
         return -ENOTCONN;
     if (n == 0 || n > TRANSPORT_UNITS_MAX)
         return -EINVAL;
-    UnitsPoll *p = calloc(1, sizeof *p);
-    if (!p)
-        return -ENOMEM;
-    *p = (UnitsPoll){.n = n, .n_asked = n, .callback = callback, .userdata = userdata};
+    SshUnitsPoll *p = &t->polls[scope];
+    if (p->n)
+        return -EBUSY;
+    *p = (SshUnitsPoll){.n = n, .n_asked = n, .callback = callback, .userdata = userdata};
     buffer_printf(&data, "%s\n", unit_scope_to_string(scope));
     for (size_t i = 0; i < n; i++)
         buffer_printf(&data, "%s\n", units[i]);
@@ -81,7 +75,7 @@ int ssh_poll_units(Transport *base, UnitScope scope, const char *const *units, s
                      on_units, p);
     buffer_done(&data);
     if (r < 0)
-        free(p);
+        p->n = 0;
     return r;
 }
 

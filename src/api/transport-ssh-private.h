@@ -27,6 +27,14 @@ typedef struct SshHealth {
     void *userdata;
 } SshHealth;
 
+typedef struct SshUnitsPoll {
+    size_t n;                               /* units asked for; 0: nothing is out */
+    size_t n_asked;                         /* with the services of timers behind them */
+    size_t service_of[TRANSPORT_UNITS_MAX]; /* timer: the place of its service; 0: none */
+    TransportUnits callback;
+    void *userdata;
+} SshUnitsPoll;
+
 typedef struct SshTransport {
     Transport base;
     Nest *nest;
@@ -58,6 +66,8 @@ typedef struct SshTransport {
     SshOwners owners;
     TransportPorts ports_callback;
     void *ports_userdata;
+
+    SshUnitsPoll polls[SCOPE_MAX];
 
     SshHealth waiting[SSH_HEALTH_MAX], asked[SSH_HEALTH_MAX];
     size_t n_waiting, n_asked;

@@ -195,11 +195,13 @@ App *app_free(App *a)
 {
     if (!a)
         return NULL;
+    if (a->platform) {
+        remember(a);
+        platform_hide(a->platform);
+    }
     feed_free(a->feed);
     tunnel_free(a->tunnel);
     notify_desktop_free(a->notify);
-    if (a->platform)
-        remember(a);
     platform_close(a->platform);
     model_free(a->model);
     free(a->attention.rows);

@@ -74,6 +74,7 @@ static int egl_open(Platform *p, char *error, size_t size)
     return p->wake_fd < 0 ? -errno : 0;
 }
 
+/* The display is the process's and stays: ending it unloads Mesa's driver, whose leftovers then look like our leaks. */
 static void egl_close(Platform *p)
 {
     if (p->display == EGL_NO_DISPLAY)
@@ -83,7 +84,6 @@ static void egl_close(Platform *p)
         eglDestroySurface(p->display, p->surface);
     if (p->context)
         eglDestroyContext(p->display, p->context);
-    eglTerminate(p->display);
 }
 
 static PlatformEvents egl_wait(Platform *p, int timeout_ms)
@@ -334,6 +334,12 @@ void platform_present(Platform *p)
         glFinish();
     else
         SDL_GL_SwapWindow(p->window);
+}
+
+void platform_hide(Platform *p)
+{
+    if (p->window)
+        SDL_HideWindow(p->window);
 }
 
 bool platform_is_hidden(const Platform *p)

@@ -32,6 +32,7 @@ PlatformEvents platform_wait(Platform *p, int timeout_ms); /* 0: only what is th
 void platform_wake(Platform *p);                           /* from any thread: ends the wait */
 void platform_frame(Platform *p);                          /* before gui_frame_begin() */
 void platform_present(Platform *p);                        /* after gui_frame_end() */
+void platform_hide(Platform *p); /* at the end: a request may still be waited for */
 bool platform_is_hidden(const Platform *p);
 bool platform_is_slow(const Platform *p); /* drawn by the CPU: fewer frames are kinder */
 float platform_scale(const Platform *p);

@@ -1,6 +1,6 @@
 /* The seeded simulation: the daemon's core under a virtual clock against a fake world.
  *
- *   sim [--seeds N] [--first S] [--minutes M] [--pcs P --services K] [--verbose]
+ *   sim [--seeds N] [--first S] [--minutes M] [--pcs P --services K] [--db FILE]
  *
  * Each seed is one story of disturbances. After every disturbance and at the end a checker compares
  * what the fleet shows, what a client has built from the published deltas, and the world's truth:
@@ -9,6 +9,8 @@
  *   - every crash that could be seen is counted, none is invented
  *   - the sequence has no gap, and the client's picture equals REST's
  *   - checks go on through clock jumps
+ *   - no incident opens for what cannot be seen, and each ends when all is well
+ *   - with --db: the database agrees with both
  * A violation prints its seed, which replays it. */
 #include <errno.h>
 #include <getopt.h>
@@ -16,7 +18,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "api/incident.h"
 #include "api/publish.h"
+#include "api/store.h"
 #include "basic/macro.h"
 #include "common/world.h"
 #include "sim-world.h"
@@ -29,9 +33,11 @@
 typedef struct Sim {
     SimWorld world;
     Publish *publish;
+    Incidents *incidents;
+    Store *store; /* NULL without --db */
     World client;
     uint64_t last_seq;
-    bool urgent;
+    uint64_t transitions;
 } Sim;
 
 static void fail(Sim *s, const char *what, const Service *service)
@@ -51,8 +57,18 @@ static void on_transition(void *userdata, FleetPc *pc, Service *service, const T
                           const Change *change)
 {
     Sim *s = userdata;
+    StoreTransition t = {.id = row->id,
+                         .ts_ms = row->ts,
+                         .handle = service ? service->handle : 0,
+                         .pc_id = pc->pc_id,
+                         .from = row->from,
+                         .to = row->to,
+                         .cause = row->cause,
+                         .sentence = row->sentence};
 
-    (void)pc;
+    s->transitions++;
+    if (s->store)
+        store_add_transition(s->store, &t);
     if (service && row->to == ACTUAL_FAILED)
         sim_find(&s->world, service)->failed_seen++;
     if (change && change->ts_ms != row->ts)
@@ -64,7 +80,10 @@ static void on_check(void *userdata, Service *service, int64_t ts_ms)
 {
     Sim *s = userdata;
 
-    (void)service, (void)ts_ms;
+    if (s->store)
+        store_add_check(s->store, ts_ms, service->handle, service->facts.unit.active,
+                        service->facts.unit.load, service->look.port_listening,
+                        service->facts.http.status, service->facts.http.latency_us);
     s->world.checks++;
 }
 
@@ -80,9 +99,19 @@ static void on_hour(void *userdata, Service *service, int64_t hour_ms, uint32_t 
 
 static void on_changed(void *userdata)
 {
-    Sim *s = userdata;
+    (void)userdata;
+}
 
-    s->urgent = true;
+static void on_incident(void *userdata, const Incident *i)
+{
+    Sim *s = userdata;
+    const Service *v =
+        i->kind == INCIDENT_SERVICE ? fleet_service(s->world.fleet, i->app_id, i->pc_id) : NULL;
+
+    if (i->state == INCIDENT_OPEN && v && v->track.shown.light != LIGHT_DOWN)
+        fail(s, "an incident opened for a service that is not down", v);
+    if (i->state == INCIDENT_OPEN && v && !v->pc->facts.reachable)
+        fail(s, "an incident opened for a service that cannot be seen", v);
 }
 
 static void on_added(void *userdata, FleetPc *pc, Service *service)
@@ -90,6 +119,8 @@ static void on_added(void *userdata, FleetPc *pc, Service *service)
     Sim *s = userdata;
 
     sim_world_added(&s->world, pc, service);
+    if (service && s->store)
+        store_add_service(s->store, service->handle, service->want.app_id, pc->pc_id);
 }
 
 static void on_removed(void *userdata, FleetPc *pc, Service *service)
@@ -217,17 +248,47 @@ static void check(Sim *s)
     }
 }
 
+/* What the database says of each service's last transition is what the fleet stored last. */
+static void check_store(Sim *s, const char *path)
+{
+    CLEANUP_FREE StoreRecall *rows = NULL;
+    size_t n = 0, found = 0;
+    StoreStats stats;
+
+    if (store_flush(s->store, 30000) < 0 ||
+        store_recall(path, s->world.now.wall_ms, &rows, &n) < 0) {
+        fail(s, "the database does not answer", NULL);
+        return;
+    }
+    store_stats(s->store, &stats);
+    if (stats.dropped_checks || stats.dropped_others || stats.refused || stats.failed_commits)
+        fail(s, "the store dropped something", NULL);
+    for (size_t i = 0; i < n; i++) {
+        const Service *v = fleet_service(s->world.fleet, rows[i].app_id, rows[i].pc_id);
+        if (!v || !v->track.stored_ms)
+            continue;
+        found++;
+        if (rows[i].last_to != v->track.stored || rows[i].last_ts_ms != v->track.stored_ms)
+            fail(s, "the database's last transition differs", v);
+    }
+    if (found == 0)
+        fail(s, "the database knows no transition", NULL);
+}
+
 /* ---- one story ---- */
 
 static void second(Sim *s)
 {
     sim_advance(&s->world, s->world.now.mono_us + STEP_US);
+    incidents_scan(s->incidents, s->world.now);
     publish_flush(s->publish, s->world.now);
-    s->urgent = false;
+    if (s->store)
+        store_commit(s->store);
 }
 
-static int begin(Sim *s, uint64_t seed, int pcs, int services)
+static int begin(Sim *s, uint64_t seed, int pcs, int services, const char *db)
 {
+    char note[256];
     static const FleetOps ops = {
         .transition = on_transition,
         .check = on_check,
@@ -242,32 +303,39 @@ static int begin(Sim *s, uint64_t seed, int pcs, int services)
     if (r >= 0)
         r = publish_new(s->world.fleet, "{}", on_message, s, &s->publish);
     if (r >= 0)
+        r = incidents_new(s->world.fleet, 60, 30, on_incident, s, &s->incidents);
+    if (r >= 0 && db)
+        r = store_open(db, 7, 730, note, sizeof note, &s->store);
+    if (r >= 0)
         r = sim_world_apply(&s->world);
     return r;
 }
 
 static void end(Sim *s)
 {
+    store_close(s->store);
+    incidents_free(s->incidents);
     publish_free(s->publish);
     fleet_free(s->world.fleet);
     world_done(&s->client);
 }
 
 /* Returns false when a rule was broken. */
-static bool story(uint64_t seed, int minutes, int pcs, int services)
+static bool story(uint64_t seed, int minutes, int pcs, int services, const char *db)
 {
     Sim *s = calloc(1, sizeof *s);
     bool good = false;
 
-    if (!s || begin(s, seed, pcs, services) < 0) {
-        fprintf(stderr, "sim: out of memory\n");
+    if (!s || begin(s, seed, pcs, services, db) < 0) {
+        fprintf(stderr, "sim: the story cannot begin\n");
         free(s);
         return false;
     }
     for (int t = 0; t < minutes * 60 && !s->world.failure[0]; t++) {
         /* bursts of trouble, then quiet times in which the truth must come out */
-        if (t % 90 > 5 && t % 90 < 40 && sim_random(&s->world, 3) == 0)
-            sim_disturb(&s->world);
+        for (int k = 0; t % 90 > 5 && t % 90 < 40 && k <= pcs * services / 10; k++)
+            if (sim_random(&s->world, 3) == 0)
+                sim_disturb(&s->world);
         second(s);
         check(s);
         check_client(s);
@@ -276,7 +344,12 @@ static bool story(uint64_t seed, int minutes, int pcs, int services)
     }
     if (s->world.checks < (uint64_t)minutes)
         fail(s, "hardly anything was checked", NULL);
+    if (db)
+        check_store(s, db);
     good = !s->world.failure[0];
+    if (db)
+        printf("seed %llu: %llu transitions, %llu checks\n", (unsigned long long)seed,
+               (unsigned long long)s->transitions, (unsigned long long)s->world.checks);
     if (!good)
         printf("seed %llu: %s\n", (unsigned long long)seed, s->world.failure);
     end(s);
@@ -298,19 +371,27 @@ static unsigned long number(const char *text, const char *option)
 
 int main(int argc, char *argv[])
 {
-    enum { SEEDS, FIRST, MINUTES, PCS, SERVICES, N_OPTIONS };
+    enum { SEEDS, FIRST, MINUTES, PCS, SERVICES, N_NUMBERS, DB = N_NUMBERS };
     static const struct option options[] = {
-        {"seeds", required_argument, NULL, SEEDS},       {"first", required_argument, NULL, FIRST},
-        {"minutes", required_argument, NULL, MINUTES},   {"pcs", required_argument, NULL, PCS},
-        {"services", required_argument, NULL, SERVICES}, {0},
+        {"seeds", required_argument, NULL, SEEDS},
+        {"first", required_argument, NULL, FIRST},
+        {"minutes", required_argument, NULL, MINUTES},
+        {"pcs", required_argument, NULL, PCS},
+        {"services", required_argument, NULL, SERVICES},
+        {"db", required_argument, NULL, DB},
+        {0},
     };
-    unsigned long value[N_OPTIONS] = {200, 1, 3, 3, 5}, bad = 0;
+    const char *db = NULL;
+    unsigned long value[N_NUMBERS] = {200, 1, 3, 3, 5}, bad = 0;
     int code;
 
     while ((code = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (code == '?')
             return 2;
-        value[code] = number(optarg, options[code].name);
+        if (code == DB)
+            db = optarg;
+        else
+            value[code] = number(optarg, options[code].name);
     }
     if (value[PCS] < 1 || value[PCS] > SIM_PCS_MAX || value[SERVICES] < 1 ||
         value[SERVICES] > SIM_SERVICES_MAX) {
@@ -318,7 +399,8 @@ int main(int argc, char *argv[])
         return 2;
     }
     for (unsigned long i = 0; i < value[SEEDS]; i++)
-        bad += !story(value[FIRST] + i, (int)value[MINUTES], (int)value[PCS], (int)value[SERVICES]);
+        bad += !story(value[FIRST] + i, (int)value[MINUTES], (int)value[PCS], (int)value[SERVICES],
+                      db);
     printf("%lu seeds, %lu broke a rule; %.1f s of CPU\n", value[SEEDS], bad,
            (double)clock() / CLOCKS_PER_SEC);
     return bad != 0;
