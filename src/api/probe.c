@@ -26,9 +26,11 @@
     (40U * 1000U) /* a table this young serves a look that was brought forward \
                    */
 #define RECONNECT_MAX_US  (8U * USEC_PER_SEC)
+#define DOUBT_US          (2U * USEC_PER_SEC)
 #define LINGER_REFRESH_US (60U * USEC_PER_SEC)
-#define PORTS_REMOTE_US   (400U * USEC_PER_MSEC) /* the same for a PC where a look costs a process \
-                                                  */
+#define PORTS_REMOTE_US                                                      \
+    (400U * USEC_PER_MSEC) /* the same for a PC where a look costs a process \
+                            */
 
 typedef struct ProbeBus {
     ProbePc *owner;
@@ -37,6 +39,7 @@ typedef struct ProbeBus {
     bool wanted_up;    /* the transport is usable, so it should be connected */
     uint64_t retry_us; /* mono: reconnect then; 0: no */
     uint64_t backoff_us;
+    uint64_t doubt_us; /* mono: a missing manager is believed then; 0: no */
 } ProbeBus;
 
 /* A round of questions by command, where a bus cannot be reached. */
@@ -186,6 +189,12 @@ static void on_bus_state(void *userdata, UnitScope scope, Cause cause)
     if (cause != CAUSE_NONE && is_first_end(p, b)) {
         b->backoff_us = USEC_PER_SEC;
         b->retry_us = now.mono_us;
+        return;
+    }
+    b->doubt_us = 0;
+    if (cause == CAUSE_NO_USER_MANAGER && b->cause == CAUSE_NOT_CHECKED_YET) {
+        /* our connection may be what starts the bus; its manager comes onto it a moment later */
+        b->doubt_us = now.mono_us + DOUBT_US;
         return;
     }
     b->cause = cause;
@@ -689,11 +698,23 @@ static bool awaits_ports(const FleetPc *pc, Now now)
     return false;
 }
 
+static void tick_bus(ProbePc *p, UnitScope scope, Now now)
+{
+    ProbeBus *b = &p->buses[scope];
+
+    if (b->retry_us && b->retry_us <= now.mono_us)
+        bus_connect(p, scope);
+    if (b->doubt_us && b->doubt_us <= now.mono_us) {
+        b->doubt_us = 0;
+        b->cause = CAUSE_NO_USER_MANAGER;
+        tell_fleet(p);
+    }
+}
+
 static void tick_pc(ProbePc *p, Now now)
 {
-    for (int i = 0; i < SCOPE_MAX; i++)
-        if (p->buses[i].retry_us && p->buses[i].retry_us <= now.mono_us)
-            bus_connect(p, (UnitScope)i);
+    tick_bus(p, SCOPE_USER, now);
+    tick_bus(p, SCOPE_SYSTEM, now);
     if (p->transport_cause != CAUSE_NONE)
         return;
     if (!p->pc->is_self)
