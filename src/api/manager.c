@@ -206,6 +206,19 @@ static void on_incident(void *userdata, const Incident *i)
     Manager *m = userdata;
     Buffer b = BUFFER_INIT(1U << 20);
 
+    StoreIncident kept = {
+        .id = i->id,
+        .began_ms = i->began_ms,
+        .opened_ms = i->opened_ms,
+        .closed_ms = i->closed_ms,
+        .cause = i->cause,
+    };
+    text_copy(kept.kind, sizeof kept.kind, incident_kind_to_string(i->kind));
+    text_copy(kept.state, sizeof kept.state, incident_state_to_string(i->state));
+    text_copy(kept.app_id, sizeof kept.app_id, i->app_id);
+    text_copy(kept.pc_id, sizeof kept.pc_id, i->pc_id);
+    text_copy(kept.sentence, sizeof kept.sentence, i->sentence);
+    store_add_incident(m->store, &kept);
     incident_write(&b, m->incidents, i);
     if (!buffer_error(&b))
         publish_alert(m->publish, b.data, b.len);
@@ -213,6 +226,33 @@ static void on_incident(void *userdata, const Incident *i)
     if (i->state == INCIDENT_OPEN || i->state == INCIDENT_CLOSED)
         log_warning("incident %s: %s%s%s: %s", incident_state_to_string(i->state), i->pc_id,
                     i->app_id[0] ? "/" : "", i->app_id, i->sentence);
+}
+
+/* Incidents of an earlier daemon go on as the same ones: nobody is told twice. */
+static void recall_incidents(Manager *m, Now now)
+{
+    CLEANUP_FREE StoreIncident *rows = NULL;
+    size_t n = 0;
+
+    if (store_recall_incidents(m->options->db_path, &rows, &n) < 0)
+        return;
+    for (size_t k = 0; k < n; k++) {
+        Incident i = {
+            .id = rows[k].id,
+            .kind = incident_kind_from_string(rows[k].kind),
+            .state = incident_state_from_string(rows[k].state),
+            .began_ms = rows[k].began_ms,
+            .opened_ms = rows[k].opened_ms,
+            .cause = rows[k].cause,
+            .began_us = now.mono_us,
+        };
+        if (i.kind == INCIDENT_KIND_INVALID || i.state == INCIDENT_STATE_INVALID)
+            continue;
+        text_copy(i.app_id, sizeof i.app_id, rows[k].app_id);
+        text_copy(i.pc_id, sizeof i.pc_id, rows[k].pc_id);
+        text_copy(i.sentence, sizeof i.sentence, rows[k].sentence);
+        incidents_recall(m->incidents, &i);
+    }
 }
 
 static void on_message(void *userdata, uint64_t seq, const char *json, size_t len)
@@ -589,6 +629,7 @@ static int make_parts(Manager *m, uint32_t interval_ms)
                           on_incident, m, &m->incidents);
     if (r < 0)
         return r;
+    recall_incidents(m, now);
     publish_set_alerts(m->publish, routes_write_alerts, m->incidents);
     stream_set_publish(m->stream, m->publish);
     m->routes = (Routes){

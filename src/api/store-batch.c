@@ -98,6 +98,35 @@ static const char *put_text(char **at, const char *s, size_t len)
     return start;
 }
 
+static void append_event(StoreBatch *b, StoreEvent *e)
+{
+    if (b->last_event)
+        b->last_event->next = e;
+    else
+        b->events = e;
+    b->last_event = e;
+    b->n_events++;
+    b->bytes += e->bytes;
+}
+
+const StoreIncident *store_event_incident(const StoreEvent *e)
+{
+    return (const StoreIncident *)(e + 1);
+}
+
+int store_batch_add_incident(StoreBatch *b, const StoreIncident *i)
+{
+    size_t bytes = sizeof(StoreEvent) + sizeof *i;
+    StoreEvent *e = malloc(bytes);
+
+    if (!e)
+        return -ENOMEM;
+    *e = (StoreEvent){.bytes = bytes, .is_incident = true};
+    memcpy(e + 1, i, sizeof *i);
+    append_event(b, e);
+    return 0;
+}
+
 int store_batch_add_event(StoreBatch *b, const StoreTransition *t)
 {
     size_t pc = t->pc_id ? strnlen(t->pc_id, ID_MAX) : 0;
@@ -113,13 +142,7 @@ int store_batch_add_event(StoreBatch *b, const StoreTransition *t)
     e->t.pc_id = put_text(&at, t->pc_id, pc);
     e->t.sentence = put_text(&at, t->sentence, sentence);
     e->t.evidence = evidence > STORE_EVIDENCE_MAX ? NULL : put_text(&at, t->evidence, evidence);
-    if (b->last_event)
-        b->last_event->next = e;
-    else
-        b->events = e;
-    b->last_event = e;
-    b->n_events++;
-    b->bytes += bytes;
+    append_event(b, e);
     return 0;
 }
 

@@ -4,6 +4,7 @@
  * copies next to nothing, so the lock that guards the waiting batch is held for moments only. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ typedef struct StoreChunk {
 typedef struct StoreEvent {
     struct StoreEvent *next;
     size_t bytes;
+    bool is_incident;  /* then the incident follows the struct, and t is empty */
     StoreTransition t; /* its strings follow the struct */
 } StoreEvent;
 
@@ -61,6 +63,8 @@ bool store_batch_is_empty(const StoreBatch *b);
 int store_batch_add_check(StoreBatch *b, const StoreCheck *check);
 int store_batch_add_event(StoreBatch *b,
                           const StoreTransition *t); /* too long evidence is left out */
+int store_batch_add_incident(StoreBatch *b, const StoreIncident *i);
+const StoreIncident *store_event_incident(const StoreEvent *e);
 int store_batch_add_name(StoreBatch *b, uint32_t handle, const char *app_id, const char *pc_id);
 int store_batch_add_hour(StoreBatch *b, const StoreHour *hour);
 

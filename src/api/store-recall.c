@@ -16,7 +16,8 @@
 #include "basic/text.h"
 #include "common/name.h"
 
-#define SERVICES_MAX 100000
+#define SERVICES_MAX    100000
+#define INCIDENTS_LIMIT "20000"
 
 static bool is_healthy(Actual a)
 {
@@ -128,24 +129,93 @@ static int read_rows(sqlite3_stmt *stmt, StoreRecall **ret, size_t *ret_n)
     return 0;
 }
 
+/* A read-only connection; *ret NULL when there is no file. */
+static int recall_open(const char *path, sqlite3 **ret)
+{
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+
+    *ret = NULL;
+    if (access(path, F_OK) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    int r = store_errno(sqlite3_open_v2(path, ret, flags, NULL));
+    if (r >= 0)
+        sqlite3_busy_timeout(*ret, 1000);
+    return r;
+}
+
 int store_recall(const char *path, int64_t now_ms, StoreRecall **ret, size_t *ret_n)
 {
     CLEANUP(closep_db) sqlite3 *db = NULL;
     sqlite3_stmt *stmt = NULL;
+    int r = recall_open(path, &db);
 
-    if (access(path, F_OK) < 0) {
-        *ret = NULL;
-        *ret_n = 0;
-        return errno == ENOENT ? 0 : -errno;
-    }
-    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
-    int r = store_errno(sqlite3_open_v2(path, &db, flags, NULL));
     if (r < 0)
         return r;
-    sqlite3_busy_timeout(db, 1000);
+    if (!db) {
+        *ret = NULL;
+        *ret_n = 0;
+        return 0;
+    }
     r = recall_prepare(db, now_ms, &stmt);
     if (r >= 0)
         r = read_rows(stmt, ret, ret_n);
     sqlite3_finalize(stmt);
     return r;
+}
+
+static void column_text(sqlite3_stmt *stmt, int at, char *ret, size_t size)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, at);
+
+    text_clean(ret, size, text ? text : "", text ? strlen(text) : 0);
+}
+
+static bool read_incident(sqlite3_stmt *stmt, StoreIncident *i)
+{
+    *i = (StoreIncident){
+        .id = sqlite3_column_int64(stmt, 0),
+        .began_ms = sqlite3_column_int64(stmt, 5),
+        .opened_ms = sqlite3_column_int64(stmt, 6),
+    };
+    column_text(stmt, 1, i->kind, sizeof i->kind);
+    column_text(stmt, 2, i->state, sizeof i->state);
+    column_text(stmt, 3, i->app_id, sizeof i->app_id);
+    column_text(stmt, 4, i->pc_id, sizeof i->pc_id);
+    column_text(stmt, 8, i->sentence, sizeof i->sentence);
+    Cause cause = cause_from_string((const char *)sqlite3_column_text(stmt, 7));
+    i->cause = cause == CAUSE_INVALID ? CAUSE_NONE : cause;
+    return i->id > 0 && (!i->app_id[0] || name_is_id(i->app_id)) &&
+           (!i->pc_id[0] || name_is_id(i->pc_id));
+}
+
+int store_recall_incidents(const char *path, StoreIncident **ret, size_t *ret_n)
+{
+    CLEANUP(closep_db) sqlite3 *db = NULL;
+    CLEANUP_FREE StoreIncident *rows = NULL;
+    sqlite3_stmt *stmt = NULL;
+    size_t n = 0;
+    int rc, r = recall_open(path, &db);
+
+    if (r >= 0 && db)
+        r = store_errno(sqlite3_prepare_v2(
+            db,
+            "SELECT id, kind, state, app_id, pc_id, began_ts, opened_ts, cause, sentence FROM "
+            "incident"
+            " WHERE state IN ('pending', 'open') ORDER BY id LIMIT " INCIDENTS_LIMIT,
+            -1, &stmt, NULL));
+    while (r >= 0 && stmt && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        StoreIncident *more = reallocarray(rows, n + 1, sizeof *rows);
+        if (!more) {
+            r = -ENOMEM;
+            break;
+        }
+        rows = more;
+        n += read_incident(stmt, &rows[n]);
+    }
+    sqlite3_finalize(stmt);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(rows);
+    *ret_n = n;
+    return 0;
 }

@@ -52,6 +52,11 @@ const StoreMigration store_migrations[] = {
      " SELECT h.hour * 3600000, s.app_id, s.pc_id,"
      " CASE WHEN h.observed_ms > 0 THEN min(1.0, 1.0 * h.healthy_ms / h.observed_ms) END,"
      " h.transitions FROM service_hour h JOIN service s ON s.id = h.service;"},
+    {2, "CREATE TABLE incident("
+        " id INTEGER PRIMARY KEY, kind TEXT NOT NULL, state TEXT NOT NULL, app_id TEXT, pc_id TEXT,"
+        " began_ts INTEGER NOT NULL, opened_ts INTEGER, closed_ts INTEGER, cause TEXT NOT NULL,"
+        " sentence TEXT NOT NULL);"
+        "CREATE INDEX incident_living ON incident(state) WHERE state IN ('pending', 'open');"},
 };
 const size_t store_n_migrations = ELEMENTS(store_migrations);
 

@@ -41,6 +41,7 @@ typedef enum Stmt {
     STMT_SERVICE_ADD,
     STMT_TRANSITION,
     STMT_PC_TRANSITION,
+    STMT_INCIDENT,
     STMT_HOUR,
     STMT_MAX
 } Stmt;
@@ -81,6 +82,9 @@ static const char *const stmt_sql[] = {
     [STMT_PC_TRANSITION] = "INSERT INTO pc_transition(id, ts, \"from\", \"to\", cause, sentence,"
                            " evidence, pc_id) VALUES(?, ?, ?, ?, ?, ?, ?, ?)" //
     UPSERT_EVIDENCE,
+    [STMT_INCIDENT] =
+        "INSERT OR REPLACE INTO incident(id, kind, state, app_id, pc_id, began_ts,"
+        " opened_ts, closed_ts, cause, sentence) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STMT_HOUR] = "INSERT INTO service_hour(service, hour, healthy_ms, observed_ms, transitions)"
                   " VALUES(?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                   " healthy_ms = healthy_ms + excluded.healthy_ms,"
@@ -452,6 +456,32 @@ static void bind_text(sqlite3_stmt *stmt, int at, const char *text, const char *
         sqlite3_bind_null(stmt, at);
 }
 
+static int write_incident(StoreWrite *w, const StoreIncident *i, StoreWritten *sum)
+{
+    sqlite3_stmt *stmt = NULL;
+    const int64_t times[] = {i->began_ms, i->opened_ms, i->closed_ms};
+    int r = prepare(w, STMT_INCIDENT, &stmt);
+
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(stmt, 1, i->id);
+    bind_text(stmt, 2, i->kind, NULL);
+    bind_text(stmt, 3, i->state, NULL);
+    bind_text(stmt, 4, i->app_id[0] ? i->app_id : NULL, NULL);
+    bind_text(stmt, 5, i->pc_id[0] ? i->pc_id : NULL, NULL);
+    for (int k = 0; k < 3; k++)
+        if (times[k])
+            sqlite3_bind_int64(stmt, 6 + k, times[k]);
+        else
+            sqlite3_bind_null(stmt, 6 + k);
+    bind_text(stmt, 9, cause_to_string(i->cause), "");
+    bind_text(stmt, 10, i->sentence, "");
+    r = finish(w, stmt);
+    sqlite3_clear_bindings(stmt);
+    sum->rows += r >= 0;
+    return r;
+}
+
 static int write_event(StoreWrite *w, const StoreTransition *t, StoreWritten *sum)
 {
     const Named *e = t->handle ? find_named(w, t->handle) : NULL;
@@ -515,7 +545,8 @@ static int write_all(StoreWrite *w, const StoreBatch *b, StoreWritten *sum)
     int r = write_checks(w, b, sum);
 
     for (const StoreEvent *e = b->events; e && r >= 0; e = e->next)
-        r = write_event(w, &e->t, sum);
+        r = e->is_incident ? write_incident(w, store_event_incident(e), sum)
+                           : write_event(w, &e->t, sum);
     for (size_t i = 0; i < b->n_hours && r >= 0; i++)
         r = write_hour(w, &b->hours[i], sum);
     return r;

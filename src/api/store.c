@@ -148,6 +148,12 @@ void store_add_transition(Store *s, const StoreTransition *t)
     relieve(s);
 }
 
+void store_add_incident(Store *s, const StoreIncident *i)
+{
+    lost(s, store_batch_add_incident(&s->open, i), &s->stats.dropped_others);
+    relieve(s);
+}
+
 void store_add_hour(Store *s, int64_t hour_ms, uint32_t handle, uint32_t healthy_ms,
                     uint32_t observed_ms, uint32_t transitions)
 {

@@ -36,6 +36,18 @@ typedef struct StoreTransition {
     const char *evidence; /* JSON text of at most 64 KiB or NULL; on an update NULL: as it was */
 } StoreTransition;
 
+/* An incident as it is kept; writing its id again replaces the row. Words as of incident.h. */
+typedef struct StoreIncident {
+    int64_t id;
+    char kind[12];
+    char state[12];
+    char app_id[ID_MAX + 1]; /* "": none */
+    char pc_id[ID_MAX + 1];
+    int64_t began_ms, opened_ms, closed_ms; /* 0: not yet */
+    Cause cause;
+    char sentence[256];
+} StoreIncident;
+
 /* One row per service for start-up: what the store knew of it. */
 typedef struct StoreRecall {
     char app_id[ID_MAX + 1];
@@ -72,6 +84,7 @@ void store_add_service(Store *s, uint32_t handle, const char *app_id, const char
 void store_add_check(Store *s, int64_t ts_ms, uint32_t handle, ActiveState state, LoadState load,
                      int8_t port_listening, int32_t http_status, int32_t latency_us);
 void store_add_transition(Store *s, const StoreTransition *t);
+void store_add_incident(Store *s, const StoreIncident *i);
 /* Added to what the hour holds already. */
 void store_add_hour(Store *s, int64_t hour_ms, uint32_t handle, uint32_t healthy_ms,
                     uint32_t observed_ms, uint32_t transitions);
@@ -85,6 +98,10 @@ void store_stats(Store *s, StoreStats *ret);
 /* Reads what the file knew of every service; after store_open(), before the loop runs. Bounded: a
  * few look-ups per service. No file: 0 and none. The caller frees *ret. */
 int store_recall(const char *path, int64_t now_ms, StoreRecall **ret, size_t *ret_n);
+
+/* The incidents that were pending or open when the file was last written, at most 20,000; as
+ * store_recall(). */
+int store_recall_incidents(const char *path, StoreIncident **ret, size_t *ret_n);
 
 /* Test hook: the writer sleeps this long before each transaction. */
 void store_set_delay_ms(Store *s, uint32_t ms);

@@ -307,6 +307,49 @@ static void recall_transition(Store *s, int64_t id, uint32_t handle, int64_t ts,
     store_add_transition(s, &t);
 }
 
+static void test_incidents(void **state)
+{
+    Scratch *f = *state;
+    StoreIncident *rows = NULL;
+    size_t n = 9;
+    StoreIncident i = {.id = 77,
+                       .kind = "service",
+                       .state = "pending",
+                       .app_id = "web",
+                       .pc_id = "alpha",
+                       .began_ms = noon,
+                       .cause = CAUSE_SIGNAL,
+                       .sentence = "killed by SIGKILL"};
+    StoreIncident all = {
+        .id = 78, .kind = "all-pcs", .state = "open", .began_ms = noon, .opened_ms = noon + 1};
+
+    assert_int_equal(store_recall_incidents(f->path, &rows, &n), 0);
+    assert_int_equal(n, 0);
+    Store *s = open_store(f->path);
+    store_add_incident(s, &i);
+    store_add_incident(s, &all);
+    strcpy(i.state, "open");
+    i.opened_ms = noon + 300000;
+    store_add_incident(s, &i); /* the same one, further on */
+    store_commit(s);
+    assert_int_equal(store_flush(s, 10000), 0);
+    assert_int_equal(store_recall_incidents(f->path, &rows, &n), 0);
+    assert_int_equal(n, 2);
+    assert_int_equal(rows[0].id, 77);
+    assert_string_equal(rows[0].state, "open");
+    assert_string_equal(rows[0].sentence, "killed by SIGKILL");
+    assert_int_equal(rows[0].cause, CAUSE_SIGNAL);
+    assert_int_equal(rows[0].opened_ms, noon + 300000);
+    assert_string_equal(rows[1].app_id, "");
+    free(rows);
+    strcpy(i.state, "closed");
+    store_add_incident(s, &i);
+    store_close(s);
+    assert_int_equal(store_recall_incidents(f->path, &rows, &n), 0);
+    assert_int_equal(n, 1);
+    free(rows);
+}
+
 static void test_recall(void **state)
 {
     Scratch *f = *state;
@@ -705,6 +748,7 @@ int main(void)
         WITH_SCRATCH(test_transitions),
         WITH_SCRATCH(test_transitions_are_written_at_once),
         WITH_SCRATCH(test_hours),
+        WITH_SCRATCH(test_incidents),
         WITH_SCRATCH(test_same_service_again),
         WITH_SCRATCH(test_recall),
         WITH_SCRATCH(test_opening_faults),
