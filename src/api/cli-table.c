@@ -90,10 +90,10 @@ static void render_pc(Buffer *out, const char *pc_id, const PcRow *pc, const Tab
             buffer_printf(out, " · %s", pc->version_uname);
         if (!pc->events)
             buffer_str(out, " · polled, no events");
-        if (pc->last_check_ts)
-            buffer_printf(out, " · checked %s%s",
-                          table_age(o->now_ms - pc->last_check_ts, age, sizeof age),
-                          strcmp(age, "now") == 0 ? "" : " ago");
+        if (pc->last_check_ts) {
+            table_age(o->now_ms - pc->last_check_ts, age, sizeof age);
+            buffer_printf(out, " · checked %s%s", age, strcmp(age, "now") == 0 ? "" : " ago");
+        }
     }
     colour(out, o, RESET);
     buffer_char(out, '\n');
