@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "api/cli-daemon.h"
+#include "api/cli-notify.h"
 #include "api/cli-options.h"
 #include "api/cli-registry.h"
 #include "api/discover.h"
+#include "api/doctor.h"
 #include "basic/macro.h"
 
 typedef struct Command {
@@ -25,11 +27,13 @@ static const Command commands[] = {
     {"alerts", "show what is wrong, since when and why", cli_alerts},
     {"serve", "run the daemon", cli_serve},
     {"discover", "propose a registry from what runs on a PC", cli_discover},
+    {"doctor", "tell what is missing between here and a PC", cli_doctor},
     {"add", "add an app to the registry", cli_add},
     {"import", "take a registry over from YAML", cli_import},
     {"export", "write the registry as YAML", cli_export},
     {"check-registry", "check a registry file", cli_check_registry},
     {"check-config", "check a config file", cli_check_config},
+    {"notify-test", "send a test message by every configured way", cli_notify_test},
 };
 
 static int help(void)

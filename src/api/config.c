@@ -251,7 +251,10 @@ static int wrong_value(Reader *r, const Key *k, const YamlNode *value)
 {
     char shown[96];
 
-    yaml_describe(value, shown, sizeof(shown));
+    if (k->valid == name_is_health_url)
+        text_copy(shown, sizeof(shown), "the value"); /* a URL may hold a secret */
+    else
+        yaml_describe(value, shown, sizeof(shown));
     if (k->kind == KEY_NUMBER)
         return yaml_fail(r->tree, value->line, "%s: %s is not right, use a number from %u to %u",
                          k->name, shown, k->min, k->max);

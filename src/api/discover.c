@@ -7,24 +7,21 @@
 #include "api/discover.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <systemd/sd-bus.h>
 
 #include "api/cli-options.h"
 #include "api/paths.h"
 #include "api/reconcile.h"
 #include "api/registry-yaml.h"
-#include "api/transport-ssh.h"
+#include "api/way.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 #include "common/name.h"
 
 #define CANDIDATES_MAX 2000U
 #define DEADLINE_US    (25U * USEC_PER_SEC)
-#define TICK_US        (20U * USEC_PER_MSEC)
 #define MANAGER        "org.freedesktop.systemd1"
 #define MANAGER_PATH   "/org/freedesktop/systemd1"
 
@@ -38,11 +35,9 @@ typedef struct Candidate {
 } Candidate;
 
 struct Discovery {
-    sd_event *event;
-    Nest *nest;
-    SshLimiter *limiter;
+    Way way;
+    bool is_over; /* the present round of questions has its answers, or failed */
     sd_bus *bus;
-    Transport *transport;
     bool all;
     Candidate *candidates;
     size_t n;
@@ -58,13 +53,13 @@ static void fail(Discovery *d, int error, const char *sentence)
         d->error = error;
         text_copy(d->sentence, d->size, sentence);
     }
-    sd_event_exit(d->event, 0);
+    d->is_over = true;
 }
 
 static void answered(Discovery *d)
 {
     if (--d->pending == 0)
-        sd_event_exit(d->event, 0);
+        d->is_over = true;
 }
 
 /* ---- which units ---- */
@@ -188,8 +183,9 @@ static void on_ports(void *userdata, int error, const PortTable *table)
 
     for (size_t i = 0; error >= 0 && i < table->n; i++) {
         const PortEntry *e = &table->entries[i];
-        if (!d->transport->ops->cgroup_service ||
-            !d->transport->ops->cgroup_service(d->transport, e->cgroup_id, name, sizeof name))
+        if (!d->way.transport->ops->cgroup_service ||
+            !d->way.transport->ops->cgroup_service(d->way.transport, e->cgroup_id, name,
+                                                   sizeof name))
             continue;
         Candidate *c = find_unit(d, name);
         if (c && c->port == 0)
@@ -211,11 +207,12 @@ static void on_transport(void *userdata, Cause cause)
     }
     if (d->bus)
         return;
-    if (d->transport->is_polled) {
+    if (d->way.transport->is_polled) {
         fail(d, -EOPNOTSUPP, cause_sentence(CAUSE_FORWARD_REFUSED));
         return;
     }
-    if (d->transport->ops->bus_address(d->transport, SCOPE_USER, address, sizeof address) < 0) {
+    if (d->way.transport->ops->bus_address(d->way.transport, SCOPE_USER, address, sizeof address) <
+        0) {
         fail(d, -ENOTCONN, cause_sentence(CAUSE_NO_BUS));
         return;
     }
@@ -229,7 +226,7 @@ static void on_transport(void *userdata, Cause cause)
     if (r >= 0)
         r = sd_bus_start(d->bus);
     if (r >= 0)
-        r = sd_bus_attach_event(d->bus, d->event, SD_EVENT_PRIORITY_NORMAL);
+        r = sd_bus_attach_event(d->bus, d->way.event, SD_EVENT_PRIORITY_NORMAL);
     if (r >= 0)
         r = sd_bus_call_method_async(d->bus, NULL, MANAGER, MANAGER_PATH, MANAGER ".Manager",
                                      "ListUnitFiles", on_unit_files, d, NULL);
@@ -246,68 +243,22 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* ---- a loop of our own ---- */
-
-static int on_nest(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-    Discovery *d = userdata;
-
-    (void)source, (void)fd, (void)revents;
-    nest_dispatch(d->nest);
-    return 0;
-}
-
-static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
-{
-    Discovery *d = userdata;
-    Now now = clock_now();
-
-    (void)usec;
-    if (d->transport && d->transport->ops->next_us(d->transport) <= now.mono_us)
-        d->transport->ops->tick(d->transport, now);
-    sd_event_source_set_time_relative(source, TICK_US);
-    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-}
-
-/* The way to a PC is written for the daemon's loop; here is as much of that as it needs. */
-static int open_way(Discovery *d, const RegistryPc *pc, bool is_self)
+static int ask(Discovery *d, const RegistryPc *pc, bool is_self)
 {
     static const TransportEvents events = {.state = on_transport};
 
-    if (is_self)
-        return transport_local_new(d->event, &events, d, &d->transport);
-    int r = nest_new(&d->nest);
-    if (r >= 0)
-        r = ssh_limiter_new(&d->limiter);
-    if (r >= 0)
-        r = sd_event_add_io(d->event, NULL, nest_fd(d->nest), EPOLLIN, on_nest, d);
-    if (r >= 0)
-        r = sd_event_add_time_relative(d->event, NULL, CLOCK_MONOTONIC, 0, 1, on_tick, d);
-    if (r < 0)
-        return r;
-    return transport_ssh_new(d->nest, pc->ssh_host ? pc->ssh_host : pc->pc_id, pc->pc_id,
-                             d->limiter, &events, d, &d->transport);
-}
-
-static int ask(Discovery *d, const RegistryPc *pc, bool is_self)
-{
-    sigset_t mask;
-
-    sigemptyset(&mask);
-    sigaddset(&mask, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &mask, NULL);
     d->candidates = calloc(CANDIDATES_MAX, sizeof *d->candidates);
-    int r = d->candidates ? sd_event_new(&d->event) : -ENOMEM;
+    if (!d->candidates)
+        return -ENOMEM;
+    int r = way_open(&d->way, pc->pc_id, pc->ssh_host, is_self, &events, d);
     if (r >= 0)
-        r = sd_event_add_time_relative(d->event, NULL, CLOCK_MONOTONIC, DEADLINE_US, 0, on_deadline,
-                                       d);
-    if (r >= 0)
-        r = open_way(d, pc, is_self);
+        r = sd_event_add_time_relative(d->way.event, NULL, CLOCK_MONOTONIC, DEADLINE_US, 0,
+                                       on_deadline, d);
     if (r < 0)
         return r;
-    d->transport->ops->start(d->transport, clock_now());
-    if (d->error == 0)
-        r = sd_event_loop(d->event);
+    d->way.transport->ops->start(d->way.transport, clock_now());
+    while (r >= 0 && !d->is_over)
+        r = sd_event_run(d->way.event, UINT64_MAX);
     return d->error ? d->error : r;
 }
 
@@ -315,20 +266,17 @@ static int ask(Discovery *d, const RegistryPc *pc, bool is_self)
 static int ask_ports(Discovery *d)
 {
     d->pending = 1;
-    int r = d->transport->ops->look_ports(d->transport, clock_now(), on_ports, d);
+    int r = d->way.transport->ops->look_ports(d->way.transport, clock_now(), on_ports, d);
     while (r >= 0 && d->pending && d->error == 0)
-        r = sd_event_run(d->event, 100 * USEC_PER_MSEC);
+        r = sd_event_run(d->way.event, 100 * USEC_PER_MSEC);
     return r < 0 ? r : 0;
 }
 
 static void discovery_done(Discovery *d)
 {
-    if (d->transport)
-        d->transport->ops->free(d->transport);
-    ssh_limiter_free(d->limiter);
+    way_close(&d->way);
     sd_bus_close_unref(d->bus);
-    sd_event_unref(d->event);
-    nest_free(d->nest);
+    way_done(&d->way);
     free(d->candidates);
 }
 

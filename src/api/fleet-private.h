@@ -18,7 +18,11 @@ struct Fleet {
     size_t n_services;
     Heap services_due;
     Heap pcs_due;
-    uint64_t epoch_us; /* slots count from here */
+    uint64_t epoch_us;       /* slots count from here */
+    uint64_t handed_us;      /* mono time of the last fleet_due() that handed a look out */
+    uint64_t late_window_us; /* mono time at which late_us began to be gathered */
+    uint64_t late_us;        /* worst start since then */
+    uint64_t late_before_us; /* worst start of the window before */
     uint64_t version;
     Service *marked;
     bool pcs_marked;

@@ -23,6 +23,10 @@
 #define QUEUE_LOOK_US \
     (1U * 1000000U) /* a queue that does not fall brings a look forward, at most each second */
 
+const uint32_t fleet_latency_bounds_us[LATENCY_BOUNDS] = {
+    1000, 5000, 25000, 100000, 250000, 1000000, 2500000, 10000000,
+};
+
 /* ---- small things ---- */
 
 int fleet_new(const FleetOps *ops, void *userdata, uint32_t interval_ms, int64_t boot_s,
@@ -288,6 +292,7 @@ static void emit(Fleet *f, Service *s, const Change *c, Now now)
     text_copy(row.pc_id, sizeof row.pc_id, s->pc->pc_id);
     reconcile_sentence(&v, &s->want, &s->pc->facts, &s->facts, row.sentence, sizeof row.sentence);
     s->hour_transitions++;
+    s->tally.transitions++;
     count_transition(s, now.wall_ms, 1);
     f->ops.transition(f->userdata, s->pc, s, &row, c);
 }
@@ -378,6 +383,35 @@ static void finish_quietly(Fleet *f, Service *s, Now now)
     f->ops.check(f->userdata, s, now.wall_ms);
 }
 
+static uint64_t interval_us(const Fleet *f)
+{
+    return f->interval_ms * USEC_PER_MSEC;
+}
+
+static void note_late(Fleet *f, uint64_t wanted_us, Now now)
+{
+    uint64_t windows = (now.mono_us - f->late_window_us) / interval_us(f);
+
+    if (windows) {
+        f->late_before_us = windows == 1 ? f->late_us : 0;
+        f->late_us = 0;
+        f->late_window_us += windows * interval_us(f);
+    }
+    f->late_us = MAX(f->late_us, now.mono_us - wanted_us);
+}
+
+uint64_t fleet_late_us(const Fleet *f, Now now)
+{
+    uint64_t windows = (now.mono_us - f->late_window_us) / interval_us(f);
+    uint64_t next = fleet_next_us(f), started = 0;
+
+    if (windows == 0)
+        started = MAX(f->late_us, f->late_before_us);
+    else if (windows == 1)
+        started = f->late_us;
+    return MAX(started, now.mono_us > next ? now.mono_us - next : 0);
+}
+
 Service *fleet_due(Fleet *f, Now now)
 {
     for (;;) {
@@ -385,11 +419,15 @@ Service *fleet_due(Fleet *f, Now now)
         if (!first || first->due_us > now.mono_us)
             return NULL;
         Service *s = container_of(first, Service, due);
+        s->wanted_us = s->unstarted ? s->wanted_us : first->due_us;
+        s->unstarted = false;
+        note_late(f, s->wanted_us, now);
         heap_set(&f->services_due, &s->due, slot_after(f, s, now.mono_us));
         if (s->in_flight) {
             s->again = true;
         } else if (wants_request(s)) {
             s->in_flight = true;
+            f->handed_us = now.mono_us;
             return s;
         } else {
             finish_quietly(f, s, now);
@@ -404,6 +442,7 @@ FleetPc *fleet_pc_due(Fleet *f, Now now)
     if (!first || first->due_us > now.mono_us)
         return NULL;
     FleetPc *pc = container_of(first, FleetPc, due);
+    note_late(f, first->due_us, now);
     uint64_t interval = f->interval_ms * USEC_PER_MSEC;
     uint64_t passed = (now.mono_us - f->epoch_us) / interval;
     heap_set(&f->pcs_due, &pc->due, f->epoch_us + (passed + 1) * interval);
@@ -435,6 +474,7 @@ void fleet_look_now(Fleet *f, Service *s, Now now)
 void fleet_put_back(Fleet *f, Service *s, Now now)
 {
     s->in_flight = false;
+    s->unstarted = now.mono_us == f->handed_us;
     pull_due(f, s, now.mono_us);
 }
 
@@ -559,11 +599,28 @@ void fleet_port(Fleet *f, Service *s, const PortFacts *facts, Now now)
         fleet_look_now(f, s, now);
 }
 
+static void tally_http(ServiceTally *t, const HttpFacts *facts)
+{
+    size_t i = 0;
+
+    if (facts->outcome == HTTP_NOT_ASKED || facts->outcome == HTTP_ERROR)
+        return; /* says something about us, not about the service */
+    if (facts->latency_us < 0) {
+        t->no_answer++;
+        return;
+    }
+    while (i < LATENCY_BOUNDS && (uint32_t)facts->latency_us > fleet_latency_bounds_us[i])
+        i++;
+    t->latency[i]++;
+    t->latency_sum_us += (uint32_t)facts->latency_us;
+}
+
 void fleet_http(Fleet *f, Service *s, const HttpFacts *facts, Now now)
 {
     uint32_t misses = facts->outcome == HTTP_OK ? 0 : s->facts.http.misses + 1;
 
     s->in_flight = false;
+    tally_http(&s->tally, facts);
     s->facts.http = *facts;
     s->facts.http.misses = misses;
     s->last_check_ms = now.wall_ms;

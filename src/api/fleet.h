@@ -21,6 +21,9 @@
 
 #define DAY_HOURS 24
 
+#define LATENCY_BOUNDS 8
+extern const uint32_t fleet_latency_bounds_us[LATENCY_BOUNDS]; /* upper, inclusive, rising */
+
 typedef struct Fleet Fleet;
 typedef struct FleetPc FleetPc;
 typedef struct Service Service;
@@ -42,6 +45,14 @@ typedef struct ServiceLook {
     int64_t since_ms;
 } ServiceLook;
 
+/* Counted since the service came into this fleet. */
+typedef struct ServiceTally {
+    uint32_t latency[LATENCY_BOUNDS + 1]; /* answers within each bound, the last: beyond all */
+    uint32_t no_answer;                   /* health requests that nothing or nonsense answered */
+    uint32_t transitions;
+    uint64_t latency_sum_us;
+} ServiceTally;
+
 struct Service {
     uint32_t handle; /* 1.. */
     FleetPc *pc;
@@ -51,6 +62,8 @@ struct Service {
     Track track;
     ServiceLook look;
     HeapNode due;         /* next look at port and health */
+    uint64_t wanted_us;   /* when the look that was handed out last had been due */
+    bool unstarted;       /* and that look was put back at once: it is late since then */
     uint32_t slot;        /* second within the interval at which its regular look starts */
     bool in_flight;       /* a health request is out */
     bool again;           /* look once more as soon as the present request ends */
@@ -62,6 +75,7 @@ struct Service {
     int64_t last_healthy_ms;     /* wall; 0: never */
     uint32_t by_hour[DAY_HOURS]; /* transitions per hour of the last day, ring by hour number */
     int64_t by_hour_last;        /* hour number (wall ms / 3,600,000) the ring ends with */
+    ServiceTally tally;
     uint64_t booked_us; /* mono time up to which its hour has been booked; 0: nothing yet */
     uint32_t healthy_ms, observed_ms, hour_transitions; /* booked, not yet handed to the store */
     struct Incident *incident;                          /* pending or open; incident.c's own */
@@ -148,6 +162,9 @@ void fleet_recall(Fleet *f, Service *s, Actual last_to, int64_t last_ts_ms, int6
 Service *fleet_due(Fleet *f, Now now);
 FleetPc *fleet_pc_due(Fleet *f, Now now);
 uint64_t fleet_next_us(const Fleet *f); /* mono time of the earliest due look; UINT64_MAX: none */
+/* How late the most belated look of this interval or the one before started, or still waits.
+ * After a sleep of the computer that is the sleep: nothing was looked at meanwhile. */
+uint64_t fleet_late_us(const Fleet *f, Now now);
 uint64_t fleet_tick_after(const Fleet *f, Now now); /* the next full second of the regular looks */
 /* Brings a look forward: a recheck, "check now", an accept queue that does not fall. */
 void fleet_look_now(Fleet *f, Service *s, Now now);

@@ -56,6 +56,7 @@ static void request_answer(HttpRequest *r, unsigned status, struct MHD_Response 
     if (suspended) {
         nest_remove(c->server->nest, &r->watch);
         MHD_resume_connection(c->mhd);
+        c->server->again = true; /* with an external loop, resuming wakes nobody */
     }
 }
 

@@ -24,6 +24,7 @@
 #include "api/evidence.h"
 #include "api/fleet.h"
 #include "api/incident.h"
+#include "api/notify.h"
 #include "api/paths.h"
 #include "api/probe.h"
 #include "api/publish.h"
@@ -62,6 +63,7 @@ typedef struct Manager {
     Probe *probe;
     Evidence *evidence;
     Incidents *incidents;
+    Notify *notify;
     RegistryWatch *watch;
     HttpServer *server;
     Routes routes;
@@ -218,6 +220,7 @@ static void on_incident(void *userdata, const Incident *i)
     text_copy(kept.app_id, sizeof kept.app_id, i->app_id);
     text_copy(kept.pc_id, sizeof kept.pc_id, i->pc_id);
     text_copy(kept.sentence, sizeof kept.sentence, i->sentence);
+    notify_incident(m->notify, &kept, clock_now());
     store_add_incident(m->store, &kept);
     incident_write(&b, m->incidents, i);
     if (!buffer_error(&b))
@@ -251,7 +254,8 @@ static void recall_incidents(Manager *m, Now now)
         text_copy(i.app_id, sizeof i.app_id, rows[k].app_id);
         text_copy(i.pc_id, sizeof i.pc_id, rows[k].pc_id);
         text_copy(i.sentence, sizeof i.sentence, rows[k].sentence);
-        incidents_recall(m->incidents, &i);
+        if (incidents_recall(m->incidents, &i) >= 0 && i.state == INCIDENT_OPEN)
+            notify_was_open(m->notify, i.id);
     }
 }
 
@@ -342,6 +346,7 @@ static void tick(Manager *m, Now now)
     }
     m->tick_us = now.mono_us + TICK_US;
     incidents_scan(m->incidents, now);
+    notify_tick(m->notify, now);
     stream_tick(m->stream, now);
     routes_tick(&m->routes, now);
     http_server_run(m->server); /* out of descriptors it stops accepting, and nothing wakes it */
@@ -361,6 +366,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     if (now.mono_us >= probe_next_us(m->probe))
         probe_run(m->probe, now);
     evidence_tick(m->evidence, now);
+    if (now.mono_us >= notify_next_us(m->notify))
+        notify_run(m->notify, now);
     if (http_server_timeout_ms(m->server) == 0)
         http_server_run(m->server);
     return 0;
@@ -374,6 +381,7 @@ static int on_prepare(sd_event_source *source, void *userdata)
     int64_t http_ms = http_server_timeout_ms(m->server);
 
     (void)source;
+    next = MIN(next, notify_next_us(m->notify));
     if (http_ms >= 0)
         next = MIN(next, clock_now().mono_us + (uint64_t)http_ms * USEC_PER_MSEC);
     if (next >= m->timer_us) /* it will fire in time, and then be set anew */
@@ -627,9 +635,12 @@ static int make_parts(Manager *m, uint32_t interval_ms)
     if (r >= 0)
         r = incidents_new(m->fleet, m->config->alert_after_s, m->config->reboot_grace_s,
                           on_incident, m, &m->incidents);
+    if (r >= 0)
+        r = notify_new(m->nest, m->config, m->store, NULL, now, &m->notify);
     if (r < 0)
         return r;
     recall_incidents(m, now);
+    notify_recall(m->notify, m->options->db_path, now);
     publish_set_alerts(m->publish, routes_write_alerts, m->incidents);
     stream_set_publish(m->stream, m->publish);
     m->routes = (Routes){
@@ -692,6 +703,7 @@ static void stop(Manager *m)
     registry_watch_free(m->watch);
     evidence_free(m->evidence);
     incidents_free(m->incidents);
+    notify_free(m->notify);
     probe_free(m->probe);
     ssh_limiter_free(m->limiter);
     http_server_free(m->server); /* tells the waiting requests that nobody waits any more */

@@ -7,21 +7,15 @@
  *
  * A bus that went away is tried again after 1, 2, 4, 8 s. A remote bus that falls silent means that
  * the PC is frozen or cut off, so the PC counts as unreachable; the own PC is never unreachable. */
-#include "api/probe.h"
+#include "api/probe-private.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "api/probe-unit.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
-#define BURST          32U
-#define IN_FLIGHT_MAX  512U
-#define BURST_PAUSE_US (25U * 1000U)
-#define TICK_US        USEC_PER_SEC
+#define IN_FLIGHT_MAX 512U
 #define PORTS_FRESH_US                                                         \
     (40U * 1000U) /* a table this young serves a look that was brought forward \
                    */
@@ -32,58 +26,9 @@
     (400U * USEC_PER_MSEC) /* the same for a PC where a look costs a process \
                             */
 
-typedef struct ProbeBus {
-    ProbePc *owner;
-    UnitBus *bus;      /* NULL: not needed */
-    Cause cause;       /* CAUSE_NONE: readable */
-    bool wanted_up;    /* the transport is usable, so it should be connected */
-    uint64_t retry_us; /* mono: reconnect then; 0: no */
-    uint64_t backoff_us;
-    uint64_t doubt_us; /* mono: a missing manager is believed then; 0: no */
-} ProbeBus;
-
-/* A round of questions by command, where a bus cannot be reached. */
-typedef struct ProbePoll {
-    ProbePc *owner;
-    UnitScope scope;
-    bool is_out;
-    size_t at;         /* place among the PC's services from which the next question is filled */
-    uint64_t began_us; /* mono */
-    size_t n;
-    uint32_t handles[TRANSPORT_UNITS_MAX];
-} ProbePoll;
-
-struct ProbePc {
-    Probe *probe;
-    FleetPc *pc; /* NULL once the PC left the fleet */
-    Transport *transport;
-    Cause transport_cause; /* CAUSE_NOT_CHECKED_YET until its first word */
-    ProbeBus buses[SCOPE_MAX];
-    ProbePoll polls[SCOPE_MAX];
-    PortTable ports;
-    bool ports_pending;
-    bool linger_off;
-    uint64_t ping_us;
-    uint64_t about_us; /* when uname and linger are asked again */
-    Now asked;         /* when they were asked last */
-    ProbePc *next;
-};
-
-struct Probe {
-    sd_event *event;
-    Nest *nest;
-    Fleet *fleet;
-    ProbeTransportFactory factory;
-    void *factory_userdata;
-    HttpProber *http;
-    ProbePc *pcs;
-    uint64_t tick_us;  /* mono: next tick */
-    uint64_t burst_us; /* mono: the next burst may start then; 0: nothing waits */
-};
-
 /* ---- PC facts ---- */
 
-static void tell_fleet(ProbePc *p)
+void probe_tell_fleet(ProbePc *p)
 {
     PcFacts facts = {.known = true, .reachable = true, .linger_off = p->linger_off};
     const ProbeBus *user = &p->buses[SCOPE_USER];
@@ -145,7 +90,7 @@ static void on_about(void *userdata, int error, const char *output, size_t len)
     take_clock(p, end, rest);
     if (off != p->linger_off) {
         p->linger_off = off;
-        tell_fleet(p);
+        probe_tell_fleet(p);
     }
 }
 
@@ -206,7 +151,7 @@ static void on_bus_state(void *userdata, UnitScope scope, Cause cause)
         b->backoff_us = b->backoff_us ? MIN(b->backoff_us * 2, RECONNECT_MAX_US) : USEC_PER_SEC;
         b->retry_us = now.mono_us + b->backoff_us;
     }
-    tell_fleet(p);
+    probe_tell_fleet(p);
 }
 
 static void on_unit(void *userdata, UnitScope scope, void *watch_userdata, const UnitFacts *facts,
@@ -232,81 +177,10 @@ static const UnitBusOps local_bus_ops = {
 static const UnitBusOps remote_bus_ops = {
     .state = on_bus_state, .unit = on_unit, .checked = on_checked, .cgroup_id = port_cgroup_hash};
 
-/* ---- polling, where the buses cannot be reached ---- */
-
-static void on_units(void *userdata, int error, const UnitFacts *facts, size_t n);
-
-/* Asks for the next units. 0: there is none left. */
-static int poll_next(ProbePc *p, UnitScope scope)
-{
-    ProbePoll *q = &p->polls[scope];
-    const char *units[TRANSPORT_UNITS_MAX];
-
-    q->n = 0;
-    for (; q->at < p->pc->n_services && q->n < TRANSPORT_UNITS_MAX; q->at++) {
-        const Service *s = p->pc->services[q->at];
-        if (!s->want.unit || s->want.scope != scope)
-            continue;
-        units[q->n] = s->want.unit;
-        q->handles[q->n++] = s->handle;
-    }
-    if (q->n == 0)
-        return 0;
-    int r = p->transport->ops->poll_units(p->transport, scope, units, q->n, on_units, q);
-    q->is_out = r >= 0;
-    return r < 0 ? r : 1;
-}
-
-static void poll_ended(ProbePc *p, UnitScope scope)
-{
-    Now now = clock_now();
-
-    if (scope == SCOPE_USER)
-        fleet_pc_checked(p->probe->fleet, p->pc, (int32_t)(now.mono_us - p->polls[scope].began_us),
-                         now);
-}
-
-static void on_units(void *userdata, int error, const UnitFacts *facts, size_t n)
-{
-    ProbePoll *q = userdata;
-    ProbePc *p = q->owner;
-    Cause failed = q->scope == SCOPE_USER ? CAUSE_NO_USER_MANAGER : CAUSE_BUS_ERROR;
-
-    q->is_out = false;
-    if (error == -ENOTCONN || p->transport_cause != CAUSE_NONE)
-        return;
-    p->buses[q->scope].cause = error < 0 ? failed : CAUSE_NONE;
-    tell_fleet(p);
-    for (size_t i = 0; error >= 0 && i < MIN(n, q->n); i++) {
-        Service *s = fleet_by_handle(p->probe->fleet, q->handles[i]);
-        if (s && s->pc == p->pc && facts[i].has_details)
-            fleet_unit(p->probe->fleet, s, &facts[i], false, clock_now());
-    }
-    if (error >= 0 && poll_next(p, q->scope) == 0)
-        poll_ended(p, q->scope);
-}
-
-static void poll_start(ProbePc *p, UnitScope scope)
-{
-    ProbePoll *q = &p->polls[scope];
-
-    if (q->is_out)
-        return;
-    q->owner = p;
-    q->scope = scope;
-    q->at = 0;
-    q->began_us = clock_now().mono_us;
-    if (poll_next(p, scope) != 0)
-        return;
-    p->buses[scope].cause = CAUSE_NONE; /* nothing is asked of it */
-    tell_fleet(p);
-    poll_ended(p, scope);
-}
-
 static void bus_begin(ProbePc *p, UnitScope scope)
 {
     if (p->transport->is_polled)
-        poll_start(p, scope);
+        probe_poll_start(p, scope);
     else
         bus_connect(p, scope);
 }
@@ -359,7 +233,7 @@ static void on_transport_state(void *userdata, Cause cause)
             b->cause = CAUSE_NOT_CHECKED_YET;
         }
     }
-    tell_fleet(p);
+    probe_tell_fleet(p);
     if (cause == CAUSE_NONE)
         ask_about(p, clock_now());
 }
@@ -426,140 +300,6 @@ static void look_at_ports(ProbePc *p, Now now)
         p->ports_pending = false;
 }
 
-/* ---- health ---- */
-
-/* The endpoint gave no answer; but neither did its PC meanwhile, so it is no evidence yet. */
-static bool is_pc_silent(const Service *s, const HttpFacts *facts)
-{
-    const ProbePc *way = s->pc->probe;
-
-    return facts->outcome == HTTP_TIMEOUT && way && !s->pc->is_self && !way->transport->is_polled &&
-           unit_bus_answered_us(way->buses[SCOPE_USER].bus) < facts->started_us;
-}
-
-static void on_http(void *userdata, uint32_t handle, const HttpFacts *facts)
-{
-    Probe *p = userdata;
-    Service *s = fleet_by_handle(p->fleet, handle);
-
-    if (s && is_pc_silent(s, facts))
-        fleet_put_back(p->fleet, s, clock_now());
-    else if (s)
-        fleet_http(p->fleet, s, facts, clock_now());
-}
-
-typedef struct UrlParts {
-    char url[1100], host[80], target[1100];
-} UrlParts;
-
-static int dial_path(ProbePc *p, const Service *s, HttpLook *look, char *host, size_t size)
-{
-    static const PortEntry loopback = {.addr = {127, 0, 0, 1}};
-    const PortEntry *found = NULL;
-    PortEntry entry = loopback;
-    char address[INET6_ADDRSTRLEN];
-
-    if (port_listening_check(&p->ports, s->want.port, &found) && found)
-        entry = *found;
-    entry.port = s->want.port;
-    static const uint8_t any[16];
-    bool is_any = memcmp(entry.addr, any, entry.is_ipv6 ? 16 : 4) == 0;
-    const char *text =
-        is_any ? (entry.is_ipv6 ? "::1" : "127.0.0.1")
-               : inet_ntop(entry.is_ipv6 ? AF_INET6 : AF_INET, entry.addr, address, sizeof address);
-    snprintf(host, size, entry.is_ipv6 ? "[%s]:%u" : "%s:%u", text, s->want.port);
-    look->host = host;
-    look->target = s->want.health;
-    return p->transport->ops->dial(p->transport, &entry, &look->dial);
-}
-
-static bool is_loopback(const struct sockaddr_storage *address, PortEntry *ret)
-{
-    const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-
-    *ret = (PortEntry){.is_ipv6 = address->ss_family == AF_INET6};
-    if (ret->is_ipv6) {
-        memcpy(ret->addr, &in6->sin6_addr, 16);
-        ret->port = ntohs(in6->sin6_port);
-        return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
-    }
-    memcpy(ret->addr, &in->sin_addr, 4);
-    ret->port = ntohs(in->sin_port);
-    return ret->addr[0] == 127;
-}
-
-/* A URL with a loopback host means the watched PC; -EDESTADDRREQ: it is asked from here. */
-static int dial_url(ProbePc *p, const Service *s, HttpLook *look, UrlParts *parts)
-{
-    static const char local[] = "http://localhost";
-    const char *url = s->want.health;
-    HttpDial direct;
-    PortEntry entry;
-
-    if (p->pc->is_self)
-        return -EDESTADDRREQ;
-    if (strncasecmp(url, local, sizeof local - 1) == 0 &&
-        strchr(":/", url[sizeof local - 1])) { /* also its end */
-        snprintf(parts->url, sizeof parts->url, "http://127.0.0.1%s", url + sizeof local - 1);
-        url = parts->url;
-    }
-    if (http_url_dial(url, &direct, parts->host, sizeof parts->host, parts->target,
-                      sizeof parts->target) < 0 ||
-        !is_loopback(&direct.address, &entry))
-        return -EDESTADDRREQ;
-    look->host = parts->host;
-    look->target = parts->target;
-    return p->transport->ops->dial(p->transport, &entry, &look->dial);
-}
-
-static int start_request(Probe *p, Service *s, Now now)
-{
-    ProbePc *way = s->pc->probe;
-    HttpLook look = {.timeout_ms = s->want.timeout_ms, .handle = s->handle};
-    UrlParts parts;
-    int r = -ENOTCONN;
-
-    if (way && s->want.health[0] == '/')
-        r = dial_path(way, s, &look, parts.host, sizeof parts.host);
-    else if (way)
-        r = dial_url(way, s, &look, &parts);
-    if (r == -EDESTADDRREQ) {
-        look.url = s->want.health;
-        r = 0;
-    }
-    if (r == -EOPNOTSUPP && way && way->transport->ops->health)
-        return way->transport->ops->health(way->transport, &look, now, on_http, p);
-    return r < 0 ? r : http_health_probe(p->http, &look, now);
-}
-
-static void start_requests(Probe *p, Now now)
-{
-    Service *s;
-    unsigned started = 0;
-
-    if (now.mono_us < p->burst_us)
-        return;
-    p->burst_us = 0;
-    while (started < BURST && (s = fleet_due(p->fleet, now))) {
-        int r = start_request(p, s, now);
-        if (r == -EBUSY) {
-            fleet_put_back(p->fleet, s, now);
-            started = BURST;
-        } else if (r < 0) {
-            HttpFacts failed = {.outcome = HTTP_ERROR,
-                                .latency_us = -1,
-                                .started_us = now.mono_us,
-                                .at_us = now.mono_us};
-            fleet_http(p->fleet, s, &failed, now);
-        } else {
-            started++;
-        }
-    }
-    if (started == BURST)
-        p->burst_us = now.mono_us + BURST_PAUSE_US;
-}
-
 /* ---- PCs come and go ---- */
 
 int probe_new(sd_event *event, Nest *nest, Fleet *fleet, ProbeTransportFactory factory,
@@ -574,7 +314,7 @@ int probe_new(sd_event *event, Nest *nest, Fleet *fleet, ProbeTransportFactory f
     p->fleet = fleet;
     p->factory = factory;
     p->factory_userdata = factory_userdata;
-    int r = http_prober_new(nest, on_http, p, &p->http);
+    int r = http_prober_new(nest, probe_on_http, p, &p->http);
     if (r < 0)
         return r;
     http_prober_set_max(p->http, IN_FLIGHT_MAX);
@@ -707,7 +447,7 @@ static void tick_bus(ProbePc *p, UnitScope scope, Now now)
     if (b->doubt_us && b->doubt_us <= now.mono_us) {
         b->doubt_us = 0;
         b->cause = CAUSE_NO_USER_MANAGER;
-        tell_fleet(p);
+        probe_tell_fleet(p);
     }
 }
 
@@ -731,7 +471,7 @@ static void check_level(ProbePc *p, Now now)
     for (int i = 0; i < SCOPE_MAX; i++) {
         ProbeBus *b = &p->buses[i];
         if (b->bus && p->transport->is_polled && p->transport_cause == CAUSE_NONE)
-            poll_start(p, (UnitScope)i);
+            probe_poll_start(p, (UnitScope)i);
         else if (b->bus && unit_bus_is_ready(b->bus))
             unit_bus_check(b->bus, now);
     }
@@ -763,7 +503,7 @@ void probe_run(Probe *p, Now now)
     while ((pc = fleet_pc_due(p->fleet, now)))
         if (pc->probe)
             check_level(pc->probe, now);
-    start_requests(p, now);
+    probe_start_requests(p, now);
 }
 
 uint64_t probe_next_us(const Probe *p)

@@ -360,6 +360,7 @@ static void add_change(Track *t, const Case *c, Changes *out, Actual to, Cause c
     text_copy(row->result, sizeof row->result, u->result);
     t->stored = to;
     t->stored_ms = row->ts_ms;
+    t->is_guess = false;
 }
 
 /* When did the state that the verdict names begin? */
@@ -474,6 +475,9 @@ static void settle(Track *t, const Case *c, Changes *out, const Verdict *v)
         return;
     if (passing && c->now.mono_us < since + SETTLE_US)
         return;
+    if (t->is_guess && (is_healthy(v->actual) || c->want->expected == EXPECTED_STOPPED))
+        t->stored = ACTUAL_UNKNOWN; /* well then and now: whatever that was called is no news */
+    t->is_guess = false;
     bool new_corpse = v->actual == ACTUAL_FAILED && t->run_was_active && !t->run_failed;
     if (v->actual == ACTUAL_FAILED)
         t->run_failed = true;
@@ -521,9 +525,10 @@ size_t reconcile(Track *track, const Want *want, const PcFacts *pc, const Facts 
 
 void reconcile_recall(Track *track, Actual last_to, int64_t last_ts_ms, int64_t last_healthy_ms)
 {
-    if (last_to == ACTUAL_INVALID)
+    if (last_to == ACTUAL_INVALID && !last_healthy_ms)
         return;
-    track->stored = last_to;
+    track->is_guess = last_to == ACTUAL_INVALID;
+    track->stored = track->is_guess ? ACTUAL_RUNNING : last_to;
     track->stored_ms = last_ts_ms;
     track->seen_until_ms = last_healthy_ms;
 }

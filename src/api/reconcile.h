@@ -35,13 +35,14 @@ typedef struct Track {
     int64_t since_ms;        /* wall: the same for people; systemd's own time where it has one */
     Actual stored;           /* the last state that became a transition; ACTUAL_UNKNOWN: none yet */
     int64_t stored_ms;       /* wall time of that transition, 0: none */
-    int64_t seen_until_ms;   /* wall: up to here an earlier daemon saw it healthy; 0: unknown (see
-                                reconcile_recall) */
-    uint8_t invocation[16];  /* the run that was last judged */
-    bool run_was_active;     /* that run reached active */
-    bool run_failed;         /* and failed: a further look at the same corpse is no further crash */
-    uint32_t runs;           /* runs seen beyond the first */
-    uint32_t n_restarts;     /* systemd's count at the last look */
+    bool is_guess;          /* no transition was: an earlier daemon's checks say that it was well */
+    int64_t seen_until_ms;  /* wall: up to here an earlier daemon saw it healthy; 0: unknown (see
+                               reconcile_recall) */
+    uint8_t invocation[16]; /* the run that was last judged */
+    bool run_was_active;    /* that run reached active */
+    bool run_failed;        /* and failed: a further look at the same corpse is no further crash */
+    uint32_t runs;          /* runs seen beyond the first */
+    uint32_t n_restarts;    /* systemd's count at the last look */
     uint64_t active_since_us; /* mono: when this run became active, as far as we know */
     uint64_t hold_since_us;  /* mono: inactive right after failed is held back since then; 0: not */
     uint64_t pairs_since_us; /* window of the crash pairs below */
@@ -74,7 +75,8 @@ size_t reconcile(Track *track, const Want *want, const PcFacts *pc, const Facts 
                  int64_t skew_ms, Now now, Change changes[CHANGES_MAX]);
 
 /* Start-up: what an earlier daemon knew, so that the first look continues its history instead of
- * beginning a new one. */
+ * beginning a new one. last_to ACTUAL_INVALID: there was no transition yet, but maybe it was well
+ * (last_healthy_ms not 0). */
 void reconcile_recall(Track *track, Actual last_to, int64_t last_ts_ms, int64_t last_healthy_ms);
 
 /* One sentence a person understands; "" when the verdict needs none. size >= SENTENCE_MAX. */

@@ -90,6 +90,7 @@ static void sweep(Routes *r)
 
 void routes_done(Routes *r)
 {
+    metrics_done(&r->metrics);
     while (r->pending) {
         ServiceRequest *q = r->pending;
         r->pending = q->next;
@@ -495,6 +496,18 @@ static void get_health(void *userdata, HttpRequest *request)
     reply_buffer(request, &b);
 }
 
+static void get_metrics(void *userdata, HttpRequest *request)
+{
+    Routes *r = userdata;
+    size_t len;
+    const char *text = metrics_body(&r->metrics, r->fleet, r->store, r->stream, clock_now(), &len);
+
+    if (text)
+        http_reply_text(request, 200, METRICS_CONTENT_TYPE, text, len);
+    else
+        http_reply_problem(request, 500, "Out of memory", "the metrics could not be built");
+}
+
 static void post_action(void *userdata, HttpRequest *request)
 {
     (void)userdata;
@@ -511,6 +524,7 @@ const HttpRoute routes_table[] = {
     {"GET", "/api/alerts", NEED_READ, get_alerts, false},
     {"GET", "/api/transitions", NEED_READ, get_transitions, false},
     {"GET", "/api/health", NEED_READ, get_health, false},
+    {"GET", "/metrics", NEED_READ, get_metrics, false},
     {"GET", "/api/ws/services", NEED_READ, NULL, true},
 };
 const size_t routes_table_len = ELEMENTS(routes_table);

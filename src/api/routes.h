@@ -6,6 +6,7 @@
 #include "api/history.h"
 #include "api/http-server.h"
 #include "api/incident.h"
+#include "api/metrics.h"
 #include "api/probe.h"
 #include "api/publish.h"
 #include "api/store.h"
@@ -23,6 +24,7 @@ typedef struct Routes {
     Stream *stream;
     bool actions_enabled;
     bool auto_fix;
+    Metrics metrics;
     Now started;
     int64_t registry_loaded_ms;
     char registry_error[512];       /* "" when the registry in force is the one on disk */

@@ -97,6 +97,7 @@ static int end_find(SshFrame *f, size_t from)
     if (r <= 0)
         return r;
     f->data.len = (size_t)(at - f->data.data);
+    f->too_long = f->too_long || f->data.len > f->max;
     if (f->too_long)
         f->data.len = 0;
     return 1;

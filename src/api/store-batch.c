@@ -114,17 +114,36 @@ const StoreIncident *store_event_incident(const StoreEvent *e)
     return (const StoreIncident *)(e + 1);
 }
 
-int store_batch_add_incident(StoreBatch *b, const StoreIncident *i)
+const StoreOutbox *store_event_outbox(const StoreEvent *e)
 {
-    size_t bytes = sizeof(StoreEvent) + sizeof *i;
+    return (const StoreOutbox *)(e + 1);
+}
+
+static int add_record(StoreBatch *b, StoreEventKind kind, const void *record, size_t size)
+{
+    size_t bytes = sizeof(StoreEvent) + size;
     StoreEvent *e = malloc(bytes);
 
     if (!e)
         return -ENOMEM;
-    *e = (StoreEvent){.bytes = bytes, .is_incident = true};
-    memcpy(e + 1, i, sizeof *i);
+    *e = (StoreEvent){.bytes = bytes, .kind = kind};
+    memcpy(e + 1, record, size);
     append_event(b, e);
     return 0;
+}
+
+int store_batch_add_incident(StoreBatch *b, const StoreIncident *i)
+{
+    return add_record(b, STORE_EVENT_INCIDENT, i, sizeof *i);
+}
+
+int store_batch_add_outbox(StoreBatch *b, const StoreOutbox *o, uint64_t sequence)
+{
+    int r = add_record(b, STORE_EVENT_OUTBOX, o, sizeof *o);
+
+    if (r >= 0)
+        b->sequence = sequence;
+    return r;
 }
 
 int store_batch_add_event(StoreBatch *b, const StoreTransition *t)
@@ -212,8 +231,10 @@ static void move_events(StoreBatch *to, StoreBatch *from)
         to->events = from->events;
     to->last_event = from->last_event;
     to->n_events += from->n_events;
+    to->sequence = MAX(to->sequence, from->sequence);
     from->events = from->last_event = NULL;
     from->n_events = 0;
+    from->sequence = 0;
 }
 
 static void move_names(StoreBatch *to, StoreBatch *from)

@@ -26,10 +26,16 @@ typedef struct StoreChunk {
     StoreCheck checks[STORE_CHUNK_CHECKS];
 } StoreChunk;
 
+typedef enum StoreEventKind {
+    STORE_EVENT_TRANSITION,
+    STORE_EVENT_INCIDENT, /* the record follows the struct, and t is empty */
+    STORE_EVENT_OUTBOX,   /* the same */
+} StoreEventKind;
+
 typedef struct StoreEvent {
     struct StoreEvent *next;
     size_t bytes;
-    bool is_incident;  /* then the incident follows the struct, and t is empty */
+    StoreEventKind kind;
     StoreTransition t; /* its strings follow the struct */
 } StoreEvent;
 
@@ -53,7 +59,8 @@ typedef struct StoreBatch {
     StoreHour *hours;
     size_t n_hours, cap_hours;
     size_t n_checks, n_events;
-    size_t bytes; /* of memory in use, about */
+    size_t bytes;      /* of memory in use, about */
+    uint64_t sequence; /* of the last outbox row in it; 0: none */
 } StoreBatch;
 
 void store_batch_done(StoreBatch *b); /* empty and usable afterwards */
@@ -64,7 +71,9 @@ int store_batch_add_check(StoreBatch *b, const StoreCheck *check);
 int store_batch_add_event(StoreBatch *b,
                           const StoreTransition *t); /* too long evidence is left out */
 int store_batch_add_incident(StoreBatch *b, const StoreIncident *i);
+int store_batch_add_outbox(StoreBatch *b, const StoreOutbox *o, uint64_t sequence);
 const StoreIncident *store_event_incident(const StoreEvent *e);
+const StoreOutbox *store_event_outbox(const StoreEvent *e);
 int store_batch_add_name(StoreBatch *b, uint32_t handle, const char *app_id, const char *pc_id);
 int store_batch_add_hour(StoreBatch *b, const StoreHour *hour);
 

@@ -19,6 +19,12 @@
 #define SLICE_ROWS     1000
 #define SLICE_SERVICES 100
 
+/* What waits stays, and so does what an incident that is still open will need at its end. */
+#define FORGET_OUTBOX                                                                         \
+    "DELETE FROM outbox WHERE (incident, event, channel) IN (SELECT incident, event, channel" \
+    " FROM outbox WHERE created_ts < ?1 AND state <> 'waiting' AND incident NOT IN"           \
+    " (SELECT id FROM incident WHERE state = 'open') ORDER BY created_ts LIMIT ?2)"
+
 #define FORGET(table)                                          \
     "DELETE FROM " table " WHERE id IN (SELECT id FROM " table \
     " WHERE ts < ?1 ORDER BY ts LIMIT ?2)"
@@ -134,6 +140,7 @@ int store_clean_step(StoreClean *c, sqlite3 *db, Now now)
     case 1: r = forget_rows(db, FORGET("service_transition"), before_ms); break;
     case 2: r = forget_rows(db, FORGET("pc_transition"), before_ms); break;
     case 3: r = forget_hours(c, db, before_ms / STORE_HOUR_MS); break;
+    case 4: r = forget_rows(db, FORGET_OUTBOX, before_ms); break;
     default:
         store_clean_restart(c);
         c->cleaned_day = today;

@@ -75,7 +75,7 @@ static int recall_prepare(sqlite3 *db, int64_t now_ms, sqlite3_stmt **ret)
     return r < 0 ? r : store_errno(sqlite3_bind_int64(*ret, 1, now_ms - STORE_DAY_MS));
 }
 
-static int64_t last_healthy(const StoreRecall *row, sqlite3_stmt *stmt)
+static int64_t last_healthy(const StoreRecall *row, sqlite3_stmt *stmt, int64_t now_ms)
 {
     int64_t left = sqlite3_column_int64(stmt, 4);
     int64_t hour_end = (sqlite3_column_int64(stmt, 6) + 1) * STORE_HOUR_MS;
@@ -85,11 +85,13 @@ static int64_t last_healthy(const StoreRecall *row, sqlite3_stmt *stmt)
         return is_healthy(row->last_to) ? MAX(check, row->last_ts_ms) : left;
     if (sqlite3_column_type(stmt, 6) == SQLITE_NULL)
         return 0;
-    return check ? MIN(check, hour_end) : hour_end;
+    if (check)
+        return MIN(check, hour_end);
+    return hour_end <= now_ms ? hour_end : 0; /* some time in this hour: we cannot say when */
 }
 
 /* False for a row that nobody but a person with an editor can have made. */
-static bool read_row(sqlite3_stmt *stmt, StoreRecall *row)
+static bool read_row(sqlite3_stmt *stmt, int64_t now_ms, StoreRecall *row)
 {
     const char *app_id = (const char *)sqlite3_column_text(stmt, 0);
     const char *pc_id = (const char *)sqlite3_column_text(stmt, 1);
@@ -101,11 +103,11 @@ static bool read_row(sqlite3_stmt *stmt, StoreRecall *row)
     row->last_to = actual_from_string((const char *)sqlite3_column_text(stmt, 2));
     row->last_ts_ms = sqlite3_column_int64(stmt, 3);
     row->transitions_24h = (uint32_t)sqlite3_column_int(stmt, 5);
-    row->last_healthy_ms = last_healthy(row, stmt);
+    row->last_healthy_ms = last_healthy(row, stmt, now_ms);
     return true;
 }
 
-static int read_rows(sqlite3_stmt *stmt, StoreRecall **ret, size_t *ret_n)
+static int read_rows(sqlite3_stmt *stmt, int64_t now_ms, StoreRecall **ret, size_t *ret_n)
 {
     CLEANUP_FREE StoreRecall *rows = NULL;
     size_t n = 0, cap = 0;
@@ -120,7 +122,7 @@ static int read_rows(sqlite3_stmt *stmt, StoreRecall **ret, size_t *ret_n)
             rows = more;
         }
         rows[n] = (StoreRecall){0};
-        n += read_row(stmt, &rows[n]);
+        n += read_row(stmt, now_ms, &rows[n]);
     }
     if (rc != SQLITE_DONE)
         return store_errno(rc);
@@ -158,7 +160,7 @@ int store_recall(const char *path, int64_t now_ms, StoreRecall **ret, size_t *re
     }
     r = recall_prepare(db, now_ms, &stmt);
     if (r >= 0)
-        r = read_rows(stmt, ret, ret_n);
+        r = read_rows(stmt, now_ms, ret, ret_n);
     sqlite3_finalize(stmt);
     return r;
 }
@@ -218,4 +220,70 @@ int store_recall_incidents(const char *path, StoreIncident **ret, size_t *ret_n)
     *ret = TAKE_PTR(rows);
     *ret_n = n;
     return 0;
+}
+
+static bool read_outbox(sqlite3_stmt *stmt, StoreOutbox *o)
+{
+    *o = (StoreOutbox){
+        .created_ms = sqlite3_column_int64(stmt, 9),
+        .ended_ms = sqlite3_column_int64(stmt, 10),
+    };
+    column_text(stmt, 2, o->state, sizeof o->state);
+    column_text(stmt, 11, o->event, sizeof o->event);
+    column_text(stmt, 12, o->channel, sizeof o->channel);
+    bool good = read_incident(stmt, &o->incident);
+    o->incident.closed_ms = sqlite3_column_int64(stmt, 13);
+    /* the column of that name holds the notice's state here */
+    text_copy(o->incident.state, sizeof o->incident.state,
+              strcmp(o->event, "recovered") == 0 ? "closed" : "open");
+    return good;
+}
+
+static int read_all_outbox(sqlite3_stmt *stmt, StoreOutbox **ret, size_t *ret_n)
+{
+    CLEANUP_FREE StoreOutbox *rows = NULL;
+    size_t n = 0, cap = 0;
+    int rc;
+
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        if (n == cap) {
+            cap = cap ? 2 * cap : 64;
+            StoreOutbox *more = reallocarray(rows, cap, sizeof *rows);
+            if (!more)
+                return -ENOMEM;
+            rows = more;
+        }
+        n += read_outbox(stmt, &rows[n]);
+    }
+    if (rc != SQLITE_DONE)
+        return store_errno(rc);
+    *ret = TAKE_PTR(rows);
+    *ret_n = n;
+    return 0;
+}
+
+int store_recall_outbox(const char *path, StoreOutbox **ret, size_t *ret_n)
+{
+    CLEANUP(closep_db) sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    int r = recall_open(path, &db);
+
+    if (r < 0)
+        return r;
+    if (!db) {
+        *ret = NULL;
+        *ret_n = 0;
+        return 0;
+    }
+    r = store_errno(sqlite3_prepare_v2(
+        db,
+        "SELECT incident, kind, state, app_id, pc_id, began_ts, opened_ts, cause, sentence,"
+        " created_ts, ended_ts, event, channel, closed_ts FROM outbox WHERE state = 'waiting'"
+        " OR (event = 'opened' AND incident IN (SELECT id FROM incident WHERE state = 'open'))"
+        " ORDER BY state = 'waiting' DESC, created_ts, incident, event LIMIT " INCIDENTS_LIMIT,
+        -1, &stmt, NULL));
+    if (r >= 0)
+        r = read_all_outbox(stmt, ret, ret_n);
+    sqlite3_finalize(stmt);
+    return r;
 }

@@ -57,6 +57,14 @@ const StoreMigration store_migrations[] = {
         " began_ts INTEGER NOT NULL, opened_ts INTEGER, closed_ts INTEGER, cause TEXT NOT NULL,"
         " sentence TEXT NOT NULL);"
         "CREATE INDEX incident_living ON incident(state) WHERE state IN ('pending', 'open');"},
+    {3, "CREATE TABLE outbox("
+        " incident INTEGER NOT NULL, event TEXT NOT NULL, channel TEXT NOT NULL,"
+        " state TEXT NOT NULL, created_ts INTEGER NOT NULL, ended_ts INTEGER,"
+        " kind TEXT NOT NULL, app_id TEXT, pc_id TEXT, began_ts INTEGER NOT NULL,"
+        " opened_ts INTEGER, closed_ts INTEGER, cause TEXT NOT NULL, sentence TEXT NOT NULL,"
+        " PRIMARY KEY(incident, event, channel)) WITHOUT ROWID;"
+        "CREATE INDEX outbox_waiting ON outbox(created_ts) WHERE state = 'waiting';"
+        "CREATE INDEX outbox_ts ON outbox(created_ts);"},
 };
 const size_t store_n_migrations = ELEMENTS(store_migrations);
 

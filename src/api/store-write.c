@@ -42,6 +42,7 @@ typedef enum Stmt {
     STMT_TRANSITION,
     STMT_PC_TRANSITION,
     STMT_INCIDENT,
+    STMT_OUTBOX,
     STMT_HOUR,
     STMT_MAX
 } Stmt;
@@ -85,6 +86,10 @@ static const char *const stmt_sql[] = {
     [STMT_INCIDENT] =
         "INSERT OR REPLACE INTO incident(id, kind, state, app_id, pc_id, began_ts,"
         " opened_ts, closed_ts, cause, sentence) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [STMT_OUTBOX] =
+        "INSERT OR REPLACE INTO outbox(incident, event, channel, state, created_ts,"
+        " ended_ts, kind, app_id, pc_id, began_ts, opened_ts, closed_ts, cause, sentence)"
+        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STMT_HOUR] = "INSERT INTO service_hour(service, hour, healthy_ms, observed_ms, transitions)"
                   " VALUES(?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                   " healthy_ms = healthy_ms + excluded.healthy_ms,"
@@ -456,10 +461,43 @@ static void bind_text(sqlite3_stmt *stmt, int at, const char *text, const char *
         sqlite3_bind_null(stmt, at);
 }
 
+/* A time that has not come yet is NULL. */
+static void bind_time(sqlite3_stmt *stmt, int at, int64_t ms)
+{
+    if (ms)
+        sqlite3_bind_int64(stmt, at, ms);
+    else
+        sqlite3_bind_null(stmt, at);
+}
+
+static void bind_subject(sqlite3_stmt *stmt, int at, const StoreIncident *i)
+{
+    bind_text(stmt, at, i->app_id[0] ? i->app_id : NULL, NULL);
+    bind_text(stmt, at + 1, i->pc_id[0] ? i->pc_id : NULL, NULL);
+    sqlite3_bind_int64(stmt, at + 2, i->began_ms);
+    bind_time(stmt, at + 3, i->opened_ms);
+    bind_time(stmt, at + 4, i->closed_ms);
+    bind_text(stmt, at + 5, cause_to_string(i->cause), "");
+    bind_text(stmt, at + 6, i->sentence, "");
+}
+
+/* Ends a row of fixed texts and numbers; one that is never taken is skipped. */
+static int finish_record(StoreWrite *w, sqlite3_stmt *stmt, StoreWritten *sum)
+{
+    int r = finish(w, stmt);
+
+    sqlite3_clear_bindings(stmt);
+    if (is_row_fault(r)) {
+        sum->refused++;
+        return 0;
+    }
+    sum->rows += r >= 0;
+    return r;
+}
+
 static int write_incident(StoreWrite *w, const StoreIncident *i, StoreWritten *sum)
 {
     sqlite3_stmt *stmt = NULL;
-    const int64_t times[] = {i->began_ms, i->opened_ms, i->closed_ms};
     int r = prepare(w, STMT_INCIDENT, &stmt);
 
     if (r < 0)
@@ -467,19 +505,26 @@ static int write_incident(StoreWrite *w, const StoreIncident *i, StoreWritten *s
     sqlite3_bind_int64(stmt, 1, i->id);
     bind_text(stmt, 2, i->kind, NULL);
     bind_text(stmt, 3, i->state, NULL);
-    bind_text(stmt, 4, i->app_id[0] ? i->app_id : NULL, NULL);
-    bind_text(stmt, 5, i->pc_id[0] ? i->pc_id : NULL, NULL);
-    for (int k = 0; k < 3; k++)
-        if (times[k])
-            sqlite3_bind_int64(stmt, 6 + k, times[k]);
-        else
-            sqlite3_bind_null(stmt, 6 + k);
-    bind_text(stmt, 9, cause_to_string(i->cause), "");
-    bind_text(stmt, 10, i->sentence, "");
-    r = finish(w, stmt);
-    sqlite3_clear_bindings(stmt);
-    sum->rows += r >= 0;
-    return r;
+    bind_subject(stmt, 4, i);
+    return finish_record(w, stmt, sum);
+}
+
+static int write_outbox(StoreWrite *w, const StoreOutbox *o, StoreWritten *sum)
+{
+    sqlite3_stmt *stmt = NULL;
+    int r = prepare(w, STMT_OUTBOX, &stmt);
+
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(stmt, 1, o->incident.id);
+    bind_text(stmt, 2, o->event, NULL);
+    bind_text(stmt, 3, o->channel, NULL);
+    bind_text(stmt, 4, o->state, NULL);
+    sqlite3_bind_int64(stmt, 5, o->created_ms);
+    bind_time(stmt, 6, o->ended_ms);
+    bind_text(stmt, 7, o->incident.kind, NULL);
+    bind_subject(stmt, 8, &o->incident);
+    return finish_record(w, stmt, sum);
 }
 
 static int write_event(StoreWrite *w, const StoreTransition *t, StoreWritten *sum)
@@ -540,13 +585,22 @@ static int write_hour(StoreWrite *w, const StoreHour *h, StoreWritten *sum)
     return r;
 }
 
+static int write_one(StoreWrite *w, const StoreEvent *e, StoreWritten *sum)
+{
+    switch (e->kind) {
+    case STORE_EVENT_INCIDENT: return write_incident(w, store_event_incident(e), sum);
+    case STORE_EVENT_OUTBOX: return write_outbox(w, store_event_outbox(e), sum);
+    case STORE_EVENT_TRANSITION: return write_event(w, &e->t, sum);
+    }
+    return 0;
+}
+
 static int write_all(StoreWrite *w, const StoreBatch *b, StoreWritten *sum)
 {
     int r = write_checks(w, b, sum);
 
     for (const StoreEvent *e = b->events; e && r >= 0; e = e->next)
-        r = e->is_incident ? write_incident(w, store_event_incident(e), sum)
-                           : write_event(w, &e->t, sum);
+        r = write_one(w, e, sum);
     for (size_t i = 0; i < b->n_hours && r >= 0; i++)
         r = write_hour(w, &b->hours[i], sum);
     return r;

@@ -41,7 +41,8 @@
 #define NOTE_SIZE       512
 
 struct Store {
-    StoreBatch open; /* the loop's */
+    StoreBatch open;   /* the loop's */
+    uint64_t sequence; /* of the last outbox row that was added; the loop's */
 
     pthread_mutex_t lock; /* guards from here ... */
     StoreBatch waiting;
@@ -50,6 +51,7 @@ struct Store {
     uint32_t delay_ms;
     bool urgent, stopping, abandoned;
     int owners;
+    uint64_t durable; /* the last outbox row that is on disk, with all before it */
     StoreStats stats; /* ... to here */
 
     int wake_fd; /* the writer waits for it */
@@ -152,6 +154,23 @@ void store_add_incident(Store *s, const StoreIncident *i)
 {
     lost(s, store_batch_add_incident(&s->open, i), &s->stats.dropped_others);
     relieve(s);
+}
+
+/* It does not relieve: the incident that follows belongs into the same transaction. */
+uint64_t store_add_outbox(Store *s, const StoreOutbox *o)
+{
+    int r = store_batch_add_outbox(&s->open, o, ++s->sequence);
+
+    lost(s, r, &s->stats.dropped_others);
+    return s->sequence;
+}
+
+uint64_t store_durable(Store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    uint64_t durable = s->durable;
+    pthread_mutex_unlock(&s->lock);
+    return durable;
 }
 
 void store_add_hour(Store *s, int64_t hour_ms, uint32_t handle, uint32_t healthy_ms,
@@ -269,7 +288,7 @@ static void tell_failure(Store *s, const char *why)
     pthread_mutex_unlock(&s->lock);
 }
 
-static void tell_success(Store *s, const StoreWritten *written)
+static void tell_success(Store *s, const StoreWritten *written, uint64_t sequence)
 {
     int64_t now_ms = clock_now().wall_ms;
 
@@ -280,6 +299,7 @@ static void tell_success(Store *s, const StoreWritten *written)
     s->working_bytes = 0;
     s->stats.rows_written += written->rows;
     s->stats.refused += written->refused;
+    s->durable = MAX(s->durable, sequence);
     s->stats.commits++;
     s->stats.last_commit_ms = now_ms;
     s->stats.error[0] = '\0';
@@ -326,9 +346,10 @@ static void write_work(Store *s)
         recover(s, r);
         return;
     }
+    uint64_t sequence = s->work.sequence;
     store_batch_done(&s->work);
     s->retry_us = 0;
-    tell_success(s, &written);
+    tell_success(s, &written, sequence);
     r = store_write_checkpoint(s->write);
     if (r == -EBADMSG)
         recover(s, r);

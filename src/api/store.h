@@ -48,6 +48,15 @@ typedef struct StoreIncident {
     char sentence[256];
 } StoreIncident;
 
+/* One notice of an incident to one channel; writing it again replaces the row. */
+typedef struct StoreOutbox {
+    StoreIncident incident; /* as it was when the notice came up */
+    char event[12];         /* "opened" or "recovered" */
+    char channel[12];
+    char state[12]; /* "waiting", "sent", or "dropped" */
+    int64_t created_ms, ended_ms;
+} StoreOutbox;
+
 /* One row per service for start-up: what the store knew of it. */
 typedef struct StoreRecall {
     char app_id[ID_MAX + 1];
@@ -85,6 +94,10 @@ void store_add_check(Store *s, int64_t ts_ms, uint32_t handle, ActiveState state
                      int8_t port_listening, int32_t http_status, int32_t latency_us);
 void store_add_transition(Store *s, const StoreTransition *t);
 void store_add_incident(Store *s, const StoreIncident *i);
+/* Before the incident that it is of, and without a commit between: both are then in one
+ * transaction. Returns the number that store_durable() reaches once the row is on disk. */
+uint64_t store_add_outbox(Store *s, const StoreOutbox *o);
+uint64_t store_durable(Store *s);
 /* Added to what the hour holds already. */
 void store_add_hour(Store *s, int64_t hour_ms, uint32_t handle, uint32_t healthy_ms,
                     uint32_t observed_ms, uint32_t transitions);
@@ -102,6 +115,10 @@ int store_recall(const char *path, int64_t now_ms, StoreRecall **ret, size_t *re
 /* The incidents that were pending or open when the file was last written, at most 20,000; as
  * store_recall(). */
 int store_recall_incidents(const char *path, StoreIncident **ret, size_t *ret_n);
+
+/* The outbox: all that waits (oldest first) and, behind it, the openings that were queued of
+ * incidents that are still open, in whatever state; at most 20,000. As store_recall(). */
+int store_recall_outbox(const char *path, StoreOutbox **ret, size_t *ret_n);
 
 /* Test hook: the writer sleeps this long before each transaction. */
 void store_set_delay_ms(Store *s, uint32_t ms);

@@ -228,7 +228,7 @@ static const struct {
     {"services_monitor:\n  autofix: true\n",
      "f:2: the key services_monitor.autofix is not known, did you mean"},
     {"notify:\n  webhook_url: example.org\n",
-     "f:2: notify.webhook_url: example.org is not right, use http(s)://HOST"},
+     "f:2: notify.webhook_url: the value is not right, use http(s)://HOST"},
     {"notify:\n  webhook_url: file:///etc/passwd\n", "f:2: notify.webhook_url:"},
     {"notify:\n  webhook_url: https://u:p@example.org/\n", "f:2: notify.webhook_url:"},
     {"notify:\n  webhook_url: \"https://a/\\r\\nX: y\"\n", "f:2: notify.webhook_url:"},

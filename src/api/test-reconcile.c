@@ -468,6 +468,45 @@ static void test_recall_without_change_is_no_transition(void **state)
     assert_int_equal(down.changes[0].ts_ms, WALL - 30000);
 }
 
+/* It had been well ever since an earlier daemon knew it, so there was never a transition. */
+static void test_recall_of_one_that_was_always_well(void **state)
+{
+    Story fine = story_of_running(false), stopped = story_of_running(false);
+    Story dead = story_of_running(false), again = story_of_running(false);
+
+    (void)state;
+    reconcile_recall(&fine.track, ACTUAL_INVALID, 0, WALL - 1000);
+    fine.facts.unit.oneshot = true;
+    fine.facts.unit.active = ACTIVE_INACTIVE; /* finished, that is */
+    look(&fine, 0);
+    assert_int_equal(fine.track.stored, ACTUAL_FINISHED);
+    assert_int_equal(fine.n, 0);
+
+    reconcile_recall(&stopped.track, ACTUAL_INVALID, 0, WALL - 1000);
+    stopped.want.expected = EXPECTED_STOPPED;
+    stopped.facts.unit.active = ACTIVE_INACTIVE;
+    look(&stopped, 0);
+    assert_int_equal(stopped.n, 0);
+
+    reconcile_recall(&dead.track, ACTUAL_INVALID, 0, WALL - 60000);
+    dead.facts.unit.active = ACTIVE_FAILED;
+    dead.facts.unit.inactive_enter_ms = WALL - 30000;
+    look(&dead, 0);
+    assert_int_equal(dead.n, 1);
+    assert_int_equal(dead.changes[0].from, ACTUAL_RUNNING);
+    assert_int_equal(dead.changes[0].to, ACTUAL_FAILED);
+    assert_int_equal(dead.changes[0].ts_ms, WALL - 30000);
+
+    reconcile_recall(&again.track, ACTUAL_INVALID, 0, WALL - 60000);
+    again.facts.unit.inactive_enter_ms = WALL - 30000;
+    again.facts.unit.active_enter_ms = WALL - 29000;
+    look(&again, 0);
+    assert_int_equal(again.n, 2);
+    assert_int_equal(again.changes[1].to, ACTUAL_RUNNING);
+    look(&again, S);
+    assert_int_equal(again.n, 0);
+}
+
 static void test_bad_signs_are_confirmed(void **state)
 {
     static const HttpOutcome outcomes[] = {HTTP_BAD_STATUS, HTTP_REFUSED, HTTP_RESET, HTTP_EOF};
@@ -686,6 +725,7 @@ int main(void)
         cmocka_unit_test(test_restart_while_unreachable_is_filled_in),
         cmocka_unit_test(test_restart_while_we_were_off_is_filled_in),
         cmocka_unit_test(test_recall_without_change_is_no_transition),
+        cmocka_unit_test(test_recall_of_one_that_was_always_well),
         cmocka_unit_test(test_bad_signs_are_confirmed),
         cmocka_unit_test(test_young_run_is_starting_then_degraded),
         cmocka_unit_test(test_starting_too_long_is_down),

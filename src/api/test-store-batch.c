@@ -129,6 +129,32 @@ static void test_events_own_their_text(void **state UNUSED)
     store_batch_done(&open);
 }
 
+static void test_sequence_goes_with_its_rows(void **state UNUSED)
+{
+    StoreBatch open = {0}, waiting = {0}, work = {0};
+    StoreOutbox o = {.incident = {.id = 4}, .event = "opened"};
+
+    assert_int_equal(store_batch_add_outbox(&open, &o, 1), 0);
+    o.incident.id = 5;
+    assert_int_equal(store_batch_add_outbox(&open, &o, 2), 0);
+    assert_int_equal(store_batch_add_incident(&open, &o.incident), 0);
+    store_batch_move(&waiting, &open);
+    assert_int_equal(open.sequence, 0);
+    assert_int_equal(waiting.sequence, 2);
+    store_batch_take(&work, &waiting, 1); /* the incident and its rows are never parted */
+    assert_int_equal(work.sequence, 2);
+    assert_int_equal(work.n_events, 3);
+    assert_int_equal(waiting.sequence, 0);
+    assert_int_equal(work.events->kind, STORE_EVENT_OUTBOX);
+    assert_int_equal(store_event_outbox(work.events)->incident.id, 4);
+    assert_int_equal(store_event_outbox(work.events->next)->incident.id, 5);
+    assert_int_equal(work.last_event->kind, STORE_EVENT_INCIDENT);
+    store_batch_move(&work, &waiting);
+    assert_int_equal(work.sequence, 2);
+    store_batch_done(&work);
+    assert_int_equal(work.sequence, 0);
+}
+
 static void test_long_evidence_is_left_out(void **state UNUSED)
 {
     StoreBatch b = {0};
@@ -202,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_take_is_bounded),
         cmocka_unit_test(test_oldest_checks_go),
         cmocka_unit_test(test_events_own_their_text),
+        cmocka_unit_test(test_sequence_goes_with_its_rows),
         cmocka_unit_test(test_long_evidence_is_left_out),
         cmocka_unit_test(test_hours_add_up),
         cmocka_unit_test(test_names_keep_their_order),

@@ -85,6 +85,34 @@ static void test_transitions(void **state)
     sqlite3_close(db);
 }
 
+static void test_outbox(void **state)
+{
+    Scratch *s = *state;
+    sqlite3 *db = make(s->path);
+    StoreClean c;
+    char sql[1024];
+
+    /* 2,500 old ones that were sent, an old one that waits, one of an incident that is still open,
+     * and a new one */
+    snprintf(sql, sizeof sql,
+             "INSERT INTO incident VALUES(9001, 'pc', 'open', NULL, 'alpha', 1, 1, NULL, '', '');"
+             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+             " INSERT INTO outbox SELECT i, 'opened', 'mail', 'sent', i, i, 'pc', NULL, 'alpha', 1,"
+             " 1, NULL, '', '' FROM n;"
+             "INSERT INTO outbox SELECT 9000, event, channel, 'waiting', 5, NULL, kind, app_id,"
+             " pc_id, 1, 1, NULL, '', '' FROM outbox WHERE incident = 1;"
+             "INSERT INTO outbox SELECT 9001, event, channel, 'sent', 5, 6, kind, app_id, pc_id, 1,"
+             " 1, NULL, '', '' FROM outbox WHERE incident = 1;"
+             "INSERT INTO outbox SELECT 9002, event, channel, 'sent', %d * 86400000, 6, kind,"
+             " app_id, pc_id, 1, 1, NULL, '', '' FROM outbox WHERE incident = 1;",
+             TODAY);
+    db_exec(db, sql);
+    store_clean_init(&c, 7, 30);
+    assert_true(clean_all(&c, db, noon) >= 3);
+    assert_string_equal(db_text(db, "SELECT group_concat(incident) FROM outbox"), "9000,9001,9002");
+    sqlite3_close(db);
+}
+
 static void test_hours(void **state)
 {
     Scratch *s = *state;
@@ -174,9 +202,13 @@ static void test_failure_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SCRATCH(test_days),       WITH_SCRATCH(test_transitions),
-        WITH_SCRATCH(test_hours),      WITH_SCRATCH(test_clock_jump),
-        cmocka_unit_test(test_limits), WITH_SCRATCH(test_failure_is_told),
+        WITH_SCRATCH(test_days),
+        WITH_SCRATCH(test_transitions),
+        WITH_SCRATCH(test_hours),
+        WITH_SCRATCH(test_outbox),
+        WITH_SCRATCH(test_clock_jump),
+        cmocka_unit_test(test_limits),
+        WITH_SCRATCH(test_failure_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

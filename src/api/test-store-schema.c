@@ -351,6 +351,12 @@ static void test_old_files(void **state)
         assert_string_equal(db_text(db, "SELECT group_concat(ifnull(healthy_ratio, 'NULL'), ' ')"
                                         " FROM service_state_hourly"),
                             "0.75 NULL");
+        assert_string_equal(db_text(db, "SELECT group_concat(id || ' ' || state) FROM incident"),
+                            v >= 2 ? "1811939328000000003 open" : "NULL");
+        assert_string_equal(
+            db_text(db, "SELECT group_concat(incident || ' ' || event || ' ' || channel || ' ' ||"
+                        " state || ' ' || sentence) FROM outbox"),
+            v >= 3 ? "1811939328000000003 opened webhook waiting killed by signal 9" : "NULL");
         sqlite3_close(db);
     }
 }

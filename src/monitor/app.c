@@ -1,12 +1,12 @@
 /* The frame, and what lies around it.
  *
- * app_run() waits until something can change the picture (an input, a message, the next step of an age), builds a frame
- * and presents it only if its picture differs from the last one. So a window at rest costs nothing: no presents, and one
- * frame per 10 s to see whether an age moved.
+ * app_run() waits until something can change the picture (an input, a message, the next step of an
+ * age), builds a frame and presents it only if its picture differs from the last one. So a window
+ * at rest costs nothing: no presents, and one frame per 10 s to see whether an age moved.
  *
- * ImGui needs two or three frames to come to rest after an input (popups, focus, scrolling): frames_due counts them down
- * without waiting. Messages alone need one. Data never flows back: a panel asks (app_go, app_check), the next frame
- * shows what became of it. */
+ * ImGui needs two or three frames to come to rest after an input (popups, focus, scrolling):
+ * frames_due counts them down without waiting. Messages alone need one. Data never flows back: a
+ * panel asks (app_go, app_check), the next frame shows what became of it. */
 #include "monitor/app.h"
 
 #include <errno.h>
@@ -33,11 +33,11 @@
 
 uint64_t list_key(uint64_t seed, const char *text)
 {
-    uint64_t h = seed ^ 1469598103934665603ULL;
+    uint64_t h = (seed ^ 1469598103934665603ULL) * 1099511628211ULL;
 
     for (; *text; text++)
         h = (h ^ (unsigned char)*text) * 1099511628211ULL;
-    return h | 1;
+    return h ? h : 1; /* 0: the list was never made */
 }
 
 bool list_renew(ListCache *list, uint64_t key, size_t n)
@@ -57,7 +57,8 @@ bool list_renew(ListCache *list, uint64_t key, size_t n)
 
 static void lists_reset(App *a)
 {
-    ListCache *const lists[] = {&a->attention, &a->services, &a->pc_rows, &a->live, &a->alerts, &a->app_transitions};
+    ListCache *const lists[] = {&a->attention, &a->services, &a->pc_rows,
+                                &a->live,      &a->alerts,   &a->app_transitions};
 
     for (size_t i = 0; i < ELEMENTS(lists); i++)
         lists[i]->key = 0;
@@ -132,7 +133,8 @@ static int open_feed(App *a, char *error, size_t size)
     if (a->options.ssh_host) {
         int r = tunnel_new(a->options.ssh_host, &a->tunnel);
         if (r < 0) {
-            snprintf(error, size, _("the tunnel to %s cannot be started: %s"), a->options.ssh_host, strerror(-r));
+            snprintf(error, size, _("the tunnel to %s cannot be started: %s"), a->options.ssh_host,
+                     strerror(-r));
             return r;
         }
         url = tunnel_url(a->tunnel);
@@ -277,7 +279,8 @@ static void refused(App *a, int r)
     if (r == 0)
         return;
     text_copy(a->model->answer, sizeof a->model->answer,
-              r == -EBUSY ? _("too many requests wait already") : _("there is no memory for the request"));
+              r == -EBUSY ? _("too many requests wait already")
+                          : _("there is no memory for the request"));
     a->model->answer_failed = true;
     a->model->answer_ms = a->own_ms;
 }
@@ -305,7 +308,8 @@ const char *app_actions_reason(const App *a)
 const Detail *app_detail(App *a, const char *app_id, const char *pc_id)
 {
     const Detail *d = model_detail(a->model, app_id, pc_id);
-    bool old = !d || a->own_ms - a->detail_asked_ms > DETAIL_AGE_MS || a->own_ms < a->detail_asked_ms;
+    bool old =
+        !d || a->own_ms - a->detail_asked_ms > DETAIL_AGE_MS || a->own_ms < a->detail_asked_ms;
 
     if (!a->stale && a->model->has_snapshot && old) {
         a->detail_asked_ms = a->own_ms;
@@ -335,7 +339,8 @@ static void apply_look(App *a)
         i18n_init(s->language[0] ? s->language : NULL);
     if (dark || scale) {
         GuiStyle style = theme_select(s->dark);
-        platform_restyle(a->platform, s->scale > 0 ? s->scale : platform_scale(a->platform), &style);
+        platform_restyle(a->platform, s->scale > 0 ? s->scale : platform_scale(a->platform),
+                         &style);
     }
     if (language || dark || scale) {
         lists_reset(a);
@@ -351,15 +356,21 @@ static void take_changes(App *a)
     for (Change *c = feed_take(a->feed), *next; c; c = next) {
         next = c->next;
         c->next = NULL;
+        bool answer = c->kind == CHANGE_ANSWER;
         bool transition_here = c->kind == CHANGE_DELTA && c->n_transitions > 0;
         int r = model_apply(a->model, c);
         if (r < 0)
             log_error("a message could not be taken over: %s", strerror(-r));
+        if (answer)
+            a->model->answer_ms = a->own_ms;
         if (transition_here && a->place.kind == PLACE_APP)
             a->detail_asked_ms = 0;
     }
-    if (!had_snapshot && a->model->has_snapshot)
+    if (!had_snapshot && a->model->has_snapshot) {
         feed_want_history(a->feed);
+        a->focus_panel = true;
+        gui_nav_restart();
+    }
 }
 
 static void read_time(App *a)
@@ -438,7 +449,8 @@ static void write_record(const App *a)
 {
     char next[600];
 
-    if (!a->options.record || snprintf(next, sizeof next, "%s.next", a->options.record) >= (int)sizeof next)
+    if (!a->options.record ||
+        snprintf(next, sizeof next, "%s.next", a->options.record) >= (int)sizeof next)
         return;
     FILE *f = fopen(next, "we");
     if (!f)
@@ -446,9 +458,11 @@ static void write_record(const App *a)
     for (int i = 0; i < gui_record_count(); i++) {
         const GuiRecord *r = gui_record_at(i);
         if (r->visible)
-            fprintf(f, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%s\n", r->id, r->rect.x0, r->rect.y0, r->rect.x1, r->rect.y1, r->text);
+            fprintf(f, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%s\n", r->id, r->rect.x0, r->rect.y0,
+                    r->rect.x1, r->rect.y1, r->text);
     }
-    fprintf(f, "frames\t0\t0\t0\t0\t%llu %llu\n", (unsigned long long)a->frames, (unsigned long long)a->presents);
+    fprintf(f, "frames\t0\t0\t0\t0\t%llu %llu\n", (unsigned long long)a->frames,
+            (unsigned long long)a->presents);
     if (fclose(f) == 0 && rename(next, a->options.record) < 0)
         log_warning("%s cannot be written: %s", a->options.record, strerror(errno));
 }
@@ -469,7 +483,8 @@ void app_frame(App *a, bool always)
 
 static int wait_ms(const App *a)
 {
-    int64_t own = clock_now().wall_ms, until = view_next_tick(own + a->model->offset_ms) - a->model->offset_ms;
+    int64_t own = clock_now().wall_ms,
+            until = view_next_tick(own + a->model->offset_ms) - a->model->offset_ms;
     int64_t notice = notices_next(&a->notices);
 
     if (a->frames_due > 0 && !platform_is_hidden(a->platform))
@@ -529,7 +544,9 @@ void app_settle(App *a, int frames)
 
 bool app_is_ready(App *a)
 {
-    const Detail *d = a->place.kind == PLACE_APP ? model_detail(a->model, a->place.app_id, a->place.pc_id) : NULL;
+    const Detail *d =
+        a->place.kind == PLACE_APP ? model_detail(a->model, a->place.app_id, a->place.pc_id) : NULL;
 
-    return a->model->has_snapshot && a->model->has_history && !feed_is_busy(a->feed) && (!d || d->state != DETAIL_LOADING);
+    return a->model->has_snapshot && a->model->has_history && !feed_is_busy(a->feed) &&
+           (!d || d->state != DETAIL_LOADING);
 }

@@ -1,7 +1,8 @@
 /* The window's life: one App, one frame after the other.
  *
- * A frame is a list of named steps (app_frame in app.c). Panels get the App, read its model and views, and ask it to go
- * somewhere or to fetch something; they keep nothing of their own but what a person typed or chose. */
+ * A frame is a list of named steps (app_frame in app.c). Panels get the App, read its model and
+ * views, and ask it to go somewhere or to fetch something; they keep nothing of their own but what
+ * a person typed or chose. */
 #pragma once
 
 #include "monitor/feed.h"
@@ -26,15 +27,16 @@ typedef struct ListCache {
 typedef struct AppOptions {
     const char *url;      /* NULL: the local daemon */
     const char *ssh_host; /* NULL: none */
-    const char *record;   /* file that gets the rectangles of each frame's items; for tests of the real window */
+    const char *record;   /* file that gets the rectangles of each frame's items; for tests of the
+                             real window */
     bool headless, software, no_notify;
-    bool remember;        /* read and write the settings file */
-    float scale;          /* 0: settings, then display */
-    int dark;             /* -1: settings */
-    int width, height;    /* 0: settings */
+    bool remember;     /* read and write the settings file */
+    float scale;       /* 0: settings, then display */
+    int dark;          /* -1: settings */
+    int width, height; /* 0: settings */
     const char *language;
     const char *panel;
-    int64_t now_ms;       /* not 0: the clock stands still there, for pictures that can be compared */
+    int64_t now_ms; /* not 0: the clock stands still there, for pictures that can be compared */
 } AppOptions;
 
 typedef struct App {
@@ -49,8 +51,8 @@ typedef struct App {
     Notices notices;
     char url[512];
 
-    int64_t now_ms;    /* of this frame, on the daemon's clock */
-    int64_t own_ms;    /* of this frame, on ours */
+    int64_t now_ms; /* of this frame, on the daemon's clock */
+    int64_t own_ms; /* of this frame, on ours */
     bool stale;
     Counts counts;
     uint64_t counts_version;
@@ -100,10 +102,12 @@ void app_go_pc(App *a, const char *pc_id);
 void app_go_back(App *a);
 void app_check(App *a, const char *app_id, const char *pc_id);
 void app_action(App *a, const char *app_id, const char *pc_id, const char *action);
-const Detail *app_detail(App *a, const char *app_id, const char *pc_id); /* asks for it when it is old */
+const Detail *app_detail(App *a, const char *app_id,
+                         const char *pc_id);  /* asks for it when it is old */
 const char *app_actions_reason(const App *a); /* why actions are off; NULL: they are on */
 void live_pause(App *a, bool paused);
-/* Room for n indexes when the key differs from the last one: true, and the caller fills and sets n. */
+/* Room for n indexes when the key differs from the last one: true, and the caller fills and sets n.
+ */
 bool list_renew(ListCache *list, uint64_t key, size_t n);
 uint64_t list_key(uint64_t seed, const char *text);
 

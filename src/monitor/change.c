@@ -1,7 +1,8 @@
 /* Messages of the wire format (docs/protocol.md) to Change records. Pure.
  *
- * A row that is malformed is left out and the rest of the message counts: one bad service must not blind the window. Key
- * fields are checked by protocol.c; free text is cleaned here, once, so that no panel has to think of it. */
+ * A row that is malformed is left out and the rest of the message counts: one bad service must not
+ * blind the window. Key fields are checked by protocol.c; free text is cleaned here, once, so that
+ * no panel has to think of it. */
 #include "monitor/change.h"
 
 #include <errno.h>
@@ -73,7 +74,8 @@ static int read_services(Change *c, const Json *array)
     c->services = rows_new(array, sizeof *c->services, CHANGE_ROWS_MAX);
     if (!c->services)
         return -ENOMEM;
-    for (const Json *j = json_first(array); j && c->n_services < CHANGE_ROWS_MAX; j = json_next(j)) {
+    for (const Json *j = json_first(array); j && c->n_services < CHANGE_ROWS_MAX;
+         j = json_next(j)) {
         ServiceRow *row = &c->services[c->n_services];
         if (service_row_read(j, row) < 0 || !name_is_id(row->app_id) || !name_is_id(row->pc_id))
             continue;
@@ -135,7 +137,8 @@ static int read_transitions(Change *c, const Json *array)
     c->transitions = rows_new(array, sizeof *c->transitions, CHANGE_ROWS_MAX);
     if (!c->transitions)
         return -ENOMEM;
-    for (const Json *j = json_first(array); j && c->n_transitions < CHANGE_ROWS_MAX; j = json_next(j))
+    for (const Json *j = json_first(array); j && c->n_transitions < CHANGE_ROWS_MAX;
+         j = json_next(j))
         if (transition_read(j, &c->transitions[c->n_transitions]) == 0)
             c->n_transitions++;
     return 0;
@@ -174,11 +177,13 @@ int alert_read(const Json *j, Alert *ret)
     Alert a = {0};
     int64_t id = json_as_int(json_get(j, "id"), -1);
     const char *sentence = json_as_string(json_get(j, "sentence"), "");
-    const char *app_id = json_as_string(json_get(j, "app_id"), ""), *pc_id = json_as_string(json_get(j, "pc_id"), "");
+    const char *app_id = json_as_string(json_get(j, "app_id"), ""),
+               *pc_id = json_as_string(json_get(j, "pc_id"), "");
     int kind = word_index(kinds, ELEMENTS(kinds), json_as_string(json_get(j, "kind"), ""));
     int state = word_index(states, ELEMENTS(states), json_as_string(json_get(j, "state"), ""));
 
-    if (kind < 0 || state < 0 || (app_id[0] && !name_is_id(app_id)) || (pc_id[0] && !name_is_id(pc_id)))
+    if (kind < 0 || state < 0 || (app_id[0] && !name_is_id(app_id)) ||
+        (pc_id[0] && !name_is_id(pc_id)))
         return -EBADMSG;
     if (id >= 0)
         snprintf(a.id, sizeof a.id, "%lld", (long long)id);
@@ -210,7 +215,8 @@ static int read_alerts(Change *c, const Json *array)
     c->alerts = rows_new(array, sizeof *c->alerts, CHANGE_ALERTS_MAX);
     if (!c->alerts)
         return -ENOMEM;
-    for (const Json *j = json_first(array); j && c->n_alerts < CHANGE_ALERTS_MAX; j = json_next(j)) {
+    for (const Json *j = json_first(array); j && c->n_alerts < CHANGE_ALERTS_MAX;
+         j = json_next(j)) {
         int r = alert_read(j, &c->alerts[c->n_alerts]);
         if (r == -ENOMEM)
             return r;

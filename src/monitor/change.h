@@ -1,15 +1,16 @@
 /* One step of the world: what a message of the stream, or an answer to a request, changes.
  *
- * Made on the threads of feed.c (parsing is their work), handed over whole, applied by model.c on the frame thread. */
+ * Made on the threads of feed.c (parsing is their work), handed over whole, applied by model.c on
+ * the frame thread. */
 #pragma once
 
 #include "common/client.h"
 #include "common/protocol.h"
 #include "monitor/detail.h"
 
-#define CHANGE_ROWS_MAX    65536
-#define ALERT_BEHIND_MAX   256
-#define CHANGE_ALERTS_MAX  4096
+#define CHANGE_ROWS_MAX   65536
+#define ALERT_BEHIND_MAX  256
+#define CHANGE_ALERTS_MAX 4096
 
 typedef struct Pair {
     char app_id[ID_MAX + 1]; /* "": the PC itself */
@@ -22,7 +23,13 @@ typedef struct Check {
     int32_t latency_us; /* -1: none */
 } Check;
 
-typedef enum AlertKind { ALERT_SERVICE, ALERT_PC, ALERT_ALL_PCS, ALERT_REBOOT, ALERT_KIND_MAX } AlertKind;
+typedef enum AlertKind {
+    ALERT_SERVICE,
+    ALERT_PC,
+    ALERT_ALL_PCS,
+    ALERT_REBOOT,
+    ALERT_KIND_MAX
+} AlertKind;
 typedef enum AlertState { ALERT_PENDING, ALERT_OPEN, ALERT_CLOSED } AlertState;
 
 typedef struct Alert {
@@ -40,13 +47,13 @@ typedef struct Alert {
 } Alert;
 
 typedef enum ChangeKind {
-    CHANGE_STATE,    /* connection */
+    CHANGE_STATE, /* connection */
     CHANGE_HELLO,
     CHANGE_SNAPSHOT,
     CHANGE_DELTA,
-    CHANGE_HISTORY,  /* older transitions */
+    CHANGE_HISTORY, /* older transitions */
     CHANGE_DETAIL,
-    CHANGE_ANSWER,   /* of a check or an action: text, and the fresh row where there is one */
+    CHANGE_ANSWER, /* of a check or an action: text, and the fresh row where there is one */
 } ChangeKind;
 
 typedef struct Change Change;

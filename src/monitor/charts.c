@@ -1,7 +1,9 @@
-/* Hours that nobody observed are gaps, never zeros: a daemon that was off says nothing about a service.
+/* Hours that nobody observed are gaps, never zeros: a daemon that was off says nothing about a
+ * service.
  *
- * The latency chart breaks its line where a look got no answer, marks that moment at the bottom, and takes its scale from
- * the 98th percentile, so that one outlier does not press the rest flat; what is higher is cut at the top edge. */
+ * The latency chart breaks its line where a look got no answer, marks that moment at the bottom,
+ * and takes its scale from the 98th percentile, so that one outlier does not press the rest flat;
+ * what is higher is cut at the top edge. */
 #include "monitor/charts.h"
 
 #include <math.h>
@@ -79,7 +81,8 @@ static void hours_tooltip(const HourPoint *h)
     if (h->ratio < 0)
         gui_text(theme->dim, _("not observed"));
     else
-        gui_textf(theme_status(ratio_status(h->ratio)), _("%s healthy"), view_percent(text, h->ratio));
+        gui_textf(theme_status(ratio_status(h->ratio)), _("%s healthy"),
+                  view_percent(text, h->ratio));
     gui_font_pop();
     if (h->ratio >= 0)
         gui_textf(theme->dim, _("observed for %s"), view_duration(observed, h->observed_ms));
@@ -191,7 +194,8 @@ static void latency_tooltip(const Detail *d, const Plot *p, int32_t top)
     char text[VIEW_TEXT], time[VIEW_TEXT];
 
     for (size_t i = 1; i < d->n_latency; i++)
-        if (fabsf(latency_x(d, p, i) - gui_mouse().x) < fabsf(latency_x(d, p, best) - gui_mouse().x))
+        if (fabsf(latency_x(d, p, i) - gui_mouse().x) <
+            fabsf(latency_x(d, p, best) - gui_mouse().x))
             best = i;
     const LatencyPoint *point = &d->latency[best];
     float x = latency_x(d, p, best);
@@ -202,7 +206,8 @@ static void latency_tooltip(const Detail *d, const Plot *p, int32_t top)
     gui_font_push(GUI_FONT_SMALL);
     gui_text(theme->dim, view_date(time, point->ts));
     gui_font_pop();
-    gui_text(theme->text, point->latency_us >= 0 ? view_latency(text, point->latency_us) : _("no answer"));
+    gui_text(theme->text,
+             point->latency_us >= 0 ? view_latency(text, point->latency_us) : _("no answer"));
     gui_tooltip_end();
 }
 
@@ -224,13 +229,15 @@ void chart_latency(const Detail *d, float height)
         view_clock(first, d->latency[0].ts);
         view_clock(last, d->latency[d->n_latency - 1].ts);
         draw_text(GUI_FONT_SMALL, p.x0, p.y1 + gui_px(5), theme->faint, first);
-        draw_text(GUI_FONT_SMALL, p.x1 - gui_text_size(GUI_FONT_SMALL, last).x, p.y1 + gui_px(5), theme->faint, last);
+        draw_text(GUI_FONT_SMALL, p.x1 - gui_text_size(GUI_FONT_SMALL, last).x, p.y1 + gui_px(5),
+                  theme->faint, last);
         if (hovered)
             latency_tooltip(d, &p, top);
     } else {
         const char *none = _("no health request was measured");
         GuiVec z = gui_text_size(GUI_FONT_BODY, none);
-        draw_text(GUI_FONT_BODY, (p.x0 + p.x1 - z.x) / 2, (p.y0 + p.y1 - z.y) / 2, theme->faint, none);
+        draw_text(GUI_FONT_BODY, (p.x0 + p.x1 - z.x) / 2, (p.y0 + p.y1 - z.y) / 2, theme->faint,
+                  none);
     }
     gui_set_cursor(start);
     gui_dummy(gui_vec(gui_avail().x, height));

@@ -1,4 +1,5 @@
-/* The two charts of a service: healthy ratio per hour, and latency over time. They draw what a Detail holds. */
+/* The two charts of a service: healthy ratio per hour, and latency over time. They draw what a
+ * Detail holds. */
 #pragma once
 
 #include "monitor/detail.h"

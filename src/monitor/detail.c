@@ -1,7 +1,8 @@
 /* Parses one detail answer. Pure: JSON in, arrays out; no clock, no I/O, no GUI.
  *
- * The answer may be huge or wrong in any part: a part that is not an array counts as empty, an item that is malformed is
- * left out, and what passes a maximum is cut at the old end. Only an answer that is no object at all is an error. */
+ * The answer may be huge or wrong in any part: a part that is not an array counts as empty, an item
+ * that is malformed is left out, and what passes a maximum is cut at the old end. Only an answer
+ * that is no object at all is an error. */
 #include "monitor/detail.h"
 
 #include <errno.h>
@@ -92,14 +93,17 @@ static void scalar_text(char *ret, size_t size, const Json *j)
 
 typedef void (*FlattenCallback)(void *userdata, const char *key, const char *value);
 
-static void flatten(const Json *j, const char *prefix, int depth, FlattenCallback callback, void *userdata)
+static void flatten(const Json *j, const char *prefix, int depth, FlattenCallback callback,
+                    void *userdata)
 {
     char value[LINE_MAX_BYTES], path[128], name[64];
 
     for (const Json *item = json_first(j); item; item = json_next(item)) {
         const char *key = json_is_array(j) ? NULL : json_key(item);
         text_clean(name, sizeof name, key ? key : "", key ? strlen(key) : 0);
-        snprintf(path, sizeof path, "%s%s%s", prefix, prefix[0] && name[0] ? "." : "", name);
+        if (snprintf(path, sizeof path, "%s%s%s", prefix, prefix[0] && name[0] ? "." : "", name) >=
+            (int)sizeof path)
+            continue;
         if (json_is_object(item) && json_get(item, "message"))
             scalar_text(value, sizeof value, json_get(item, "message"));
         else if (json_is_object(item) || json_is_array(item)) {
@@ -163,8 +167,11 @@ static int read_hours(Detail *d, const Json *array)
         double ratio = json_as_double(json_get(j, "healthy_ratio"), -1);
         HourPoint p = {
             .hour = json_as_int(json_get(j, "hour"), 0),
-            .ratio = ratio > 1 ? 1 : ratio >= 0 ? ratio : -1,
-            .transitions = (uint32_t)MAX(0, MIN(json_as_int(json_get(j, "transitions"), 0), INT32_MAX)),
+            .ratio = ratio > 1    ? 1
+                     : ratio >= 0 ? ratio
+                                  : -1,
+            .transitions =
+                (uint32_t)MAX(0, MIN(json_as_int(json_get(j, "transitions"), 0), INT32_MAX)),
             .observed_ms = MAX(0, json_as_int(json_get(j, "observed_ms"), 0)),
         };
         if (p.hour > 0)
@@ -184,7 +191,8 @@ static int read_latency(Detail *d, const Json *array)
         const Json *ts = json_first(j);
         const Json *value = json_next(ts);
         double ms = json_as_double(value, -1);
-        LatencyPoint p = {.ts = json_as_int(ts, 0), .latency_us = ms >= 0 && ms < 2e6 ? (int32_t)(ms * 1000) : -1};
+        LatencyPoint p = {.ts = json_as_int(ts, 0),
+                          .latency_us = ms >= 0 && ms < 2e6 ? (int32_t)(ms * 1000) : -1};
         if (p.ts > 0)
             d->latency[d->n_latency++] = p;
     }

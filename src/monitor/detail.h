@@ -1,6 +1,8 @@
-/* The history of one service on one PC as GET /api/services/:app/:pc tells it, parsed into plain arrays.
+/* The history of one service on one PC as GET /api/services/:app/:pc tells it, parsed into plain
+ * arrays.
  *
- * Everything has a maximum and every text is cleaned: the answer holds journal lines of a PC that may be hostile. */
+ * Everything has a maximum and every text is cleaned: the answer holds journal lines of a PC that
+ * may be hostile. */
 #pragma once
 
 #include "common/protocol.h"
@@ -68,7 +70,8 @@ int detail_read(Detail *d, const Json *j); /* -EBADMSG when j is no object; -ENO
 void field_clean(char *text, size_t size); /* text_clean() in place, at most 512 bytes */
 int transition_read(const Json *j, Transition *ret);
 void transition_done(Transition *t);
-/* A JSON object as lines "key: value"; nested keys joined by a dot, journal lines one per line. NULL when empty. */
+/* A JSON object as lines "key: value"; nested keys joined by a dot, journal lines one per line.
+ * NULL when empty. */
 char *evidence_text(const Json *j);
 
 static inline void detail_freep(Detail **d)

@@ -1,8 +1,9 @@
 /* Two threads and one queue.
  *
- * The stream's thread (of common/client) parses each message into a Change and appends it. When FEED_PENDING_MAX wait,
- * it stops until the frame thread has taken them: the daemon then sees a slow reader, cuts us off, and a snapshot heals
- * it, so nothing here grows. The worker does one request at a time; its queue is bounded too.
+ * The stream's thread (of common/client) parses each message into a Change and appends it. When
+ * FEED_PENDING_MAX wait, it stops until the frame thread has taken them: the daemon then sees a
+ * slow reader, cuts us off, and a snapshot heals it, so nothing here grows. The worker does one
+ * request at a time; its queue is bounded too.
  *
  * Everything shared lies behind one mutex. `wake` is called with the mutex free. */
 #include "monitor/feed.h"
@@ -39,8 +40,8 @@ struct Feed {
     pthread_t worker;
     bool has_worker;
     pthread_mutex_t lock;
-    pthread_cond_t room;  /* the frame thread took what waited, or we stop */
-    pthread_cond_t work;  /* a job came, or we stop */
+    pthread_cond_t room; /* the frame thread took what waited, or we stop */
+    pthread_cond_t work; /* a job came, or we stop */
     bool stop;
     Change *first, *last;
     size_t n_pending;
@@ -114,7 +115,8 @@ static void on_message(void *userdata, const char *type, const Json *message)
 
 /* ---- the worker's thread ---- */
 
-static int ask(Feed *f, const char *path, const char *body, ClientReply *ret, Json **ret_json, char *error, size_t size)
+static int ask(Feed *f, const char *path, const char *body, ClientReply *ret, Json **ret_json,
+               char *error, size_t size)
 {
     int r = client_request(f->base_url, NULL, path, body, REQUEST_MS, ret, error, size);
 
@@ -127,7 +129,8 @@ static int ask(Feed *f, const char *path, const char *body, ClientReply *ret, Js
         text_copy(error, size, _("the daemon's answer is not JSON"));
         return -EPROTO;
     }
-    const char *detail = json_as_string(json_get(*ret_json, "detail"), json_as_string(json_get(*ret_json, "title"), ""));
+    const char *detail = json_as_string(json_get(*ret_json, "detail"),
+                                        json_as_string(json_get(*ret_json, "title"), ""));
     if (detail[0])
         text_clean(error, size, detail, strlen(detail));
     else
@@ -148,7 +151,8 @@ static Change *answer_detail(const Job *job, const Json *j, int r, const char *e
 {
     CLEANUP(change_freep) Change *c = NULL;
 
-    if (change_new(CHANGE_DETAIL, clock_now().wall_ms, &c) < 0 || detail_new(job->pair.app_id, job->pair.pc_id, &c->detail) < 0)
+    if (change_new(CHANGE_DETAIL, clock_now().wall_ms, &c) < 0 ||
+        detail_new(job->pair.app_id, job->pair.pc_id, &c->detail) < 0)
         return NULL;
     if (r == 0 && detail_read(c->detail, j) == 0) {
         c->detail->fetched_ms = c->received_ms;
@@ -169,9 +173,11 @@ static Change *answer_command(const Job *job, const Json *j, int r, const char *
     if (r < 0)
         text_clean(c->text, sizeof c->text, error, strlen(error));
     else if (job->kind == JOB_CHECK)
-        snprintf(c->text, sizeof c->text, _("%s on %s: checked"), job->pair.app_id, job->pair.pc_id);
+        snprintf(c->text, sizeof c->text, _("%s on %s: checked"), job->pair.app_id,
+                 job->pair.pc_id);
     else
-        snprintf(c->text, sizeof c->text, _("%s on %s: %s done"), job->pair.app_id, job->pair.pc_id, job->action);
+        snprintf(c->text, sizeof c->text, _("%s on %s: %s done"), job->pair.app_id, job->pair.pc_id,
+                 job->action);
     c->services = calloc(1, sizeof *c->services);
     if (c->services && r == 0 && service_row_read(j, c->services) == 0) {
         field_clean(c->services->sentence, sizeof c->services->sentence);
@@ -183,12 +189,14 @@ static Change *answer_command(const Job *job, const Json *j, int r, const char *
 
 static void job_path(const Job *job, char ret[static JOB_PATH_BYTES])
 {
-    static const char *const tails[] = {[JOB_DETAIL] = DETAIL_QUERY, [JOB_CHECK] = "/check", [JOB_ACTION] = "/action"};
+    static const char *const tails[] = {
+        [JOB_DETAIL] = DETAIL_QUERY, [JOB_CHECK] = "/check", [JOB_ACTION] = "/action"};
 
     if (job->kind == JOB_HISTORY)
         text_copy(ret, JOB_PATH_BYTES, HISTORY_PATH);
     else
-        snprintf(ret, JOB_PATH_BYTES, "/api/services/%s/%s%s", job->pair.app_id, job->pair.pc_id, tails[job->kind]);
+        snprintf(ret, JOB_PATH_BYTES, "/api/services/%s/%s%s", job->pair.app_id, job->pair.pc_id,
+                 tails[job->kind]);
 }
 
 static void job_run(Feed *f, const Job *job)
@@ -203,7 +211,8 @@ static void job_run(Feed *f, const Job *job)
         snprintf(body, sizeof body, "{\"action\":\"%s\"}", job->action);
     else
         text_copy(body, sizeof body, "{}");
-    int r = ask(f, path, job->kind == JOB_CHECK || job->kind == JOB_ACTION ? body : NULL, &reply, &j, error, sizeof error);
+    int r = ask(f, path, job->kind == JOB_CHECK || job->kind == JOB_ACTION ? body : NULL, &reply,
+                &j, error, sizeof error);
     if (job->kind == JOB_HISTORY)
         c = answer_history(j, r);
     else if (job->kind == JOB_DETAIL)

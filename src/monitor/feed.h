@@ -1,28 +1,32 @@
-/* What brings the world to the model: the stream of the client, requests on a worker thread, and the hand-over.
+/* What brings the world to the model: the stream of the client, requests on a worker thread, and
+ * the hand-over.
  *
- * The frame thread only asks (feed_want_*) and takes (feed_take); it never waits for the network. `wake` is called from
- * other threads whenever there is something to take. */
+ * The frame thread only asks (feed_want_*) and takes (feed_take); it never waits for the network.
+ * `wake` is called from other threads whenever there is something to take. */
 #pragma once
 
 #include "monitor/change.h"
 
-#define FEED_PENDING_MAX 1024 /* changes that wait for the frame thread; the stream waits beyond that */
-#define FEED_JOBS_MAX    32
+#define FEED_PENDING_MAX \
+    1024 /* changes that wait for the frame thread; the stream waits beyond that */
+#define FEED_JOBS_MAX 32
 
 typedef struct Feed Feed;
 
 typedef void (*FeedWake)(void *userdata);
 
 int feed_new(const char *base_url, FeedWake wake, void *userdata, Feed **ret);
-Feed *feed_free(Feed *f); /* joins its threads */
+Feed *feed_free(Feed *f);   /* joins its threads */
 Change *feed_take(Feed *f); /* all that waits, oldest first, linked by next; NULL: nothing */
 bool feed_is_busy(Feed *f); /* a request is under way */
 
-/* Each returns 0, -EBUSY when too many wait already, or -ENOMEM. A detail that waits already is not asked for twice. */
+/* Each returns 0, -EBUSY when too many wait already, or -ENOMEM. A detail that waits already is not
+ * asked for twice. */
 int feed_want_detail(Feed *f, const char *app_id, const char *pc_id);
 int feed_want_history(Feed *f);
 int feed_want_check(Feed *f, const char *app_id, const char *pc_id);
-int feed_want_action(Feed *f, const char *app_id, const char *pc_id, const char *action); /* "start", "stop", "restart" */
+int feed_want_action(Feed *f, const char *app_id, const char *pc_id,
+                     const char *action); /* "start", "stop", "restart" */
 
 static inline void feed_freep(Feed **f)
 {

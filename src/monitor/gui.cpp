@@ -1,11 +1,13 @@
 // The C face of Dear ImGui 1.86: thin, without any knowledge of services.
 //
-// Why a face of our own: Debian's package has no C binding, and ImGui's types are C++. Invariants: no exception and no
-// ImGui type leaves this file; every call is on the frame thread; what a caller passes is copied or used at once.
+// Why a face of our own: Debian's package has no C binding, and ImGui's types are C++. Invariants:
+// no exception and no ImGui type leaves this file; every call is on the frame thread; what a caller
+// passes is copied or used at once.
 //
-// Version 1.86 has no input queue (1.87 brought it) and looks at modifiers late, hence chords and typed characters are
-// kept here by symbol. InvisibleButton is skipped by keyboard navigation, hence gui_hit(). A child window swallows the
-// arrow keys unless it is NavFlattened, a table's inner window too, hence flatten().
+// Version 1.86 has no input queue (1.87 brought it) and looks at modifiers late, hence chords and
+// typed characters are kept here by symbol. InvisibleButton is skipped by keyboard navigation,
+// hence gui_hit(). A child window swallows the arrow keys unless it is NavFlattened, a table's
+// inner window too, hence flatten().
 #include "monitor/gui.h"
 
 #include <SDL2/SDL.h>
@@ -78,6 +80,11 @@ void gui_record_enable(bool on)
     record_on = on;
 }
 
+bool gui_record_is_on(void)
+{
+    return record_on;
+}
+
 void gui_mark(const char *id, const char *text, GuiRect r)
 {
     record(id, text, ImVec2(r.x0, r.y0), ImVec2(r.x1, r.y1));
@@ -144,19 +151,23 @@ static ImFont *font_load(const char *const *paths, float px, const ImWchar *rang
 
 static void fonts_load(float scale)
 {
-    static const ImWchar wide[] = {0x20,   0x24F,  0x370,  0x3FF,  0x400,  0x4FF,  0x1E00, 0x1EFF, 0x2010, 0x2027, 0x2030,
-                                   0x205E, 0x20A0, 0x20BF, 0x2190, 0x21FF, 0x2200, 0x22FF, 0x25A0, 0x25FF, 0xFFFD, 0xFFFD, 0};
-    static const ImWchar latin[] = {0x20,   0x24F,  0x370,  0x3FF,  0x400,  0x4FF,  0x2010, 0x2027, 0x2030,
-                                    0x205E, 0x2190, 0x21FF, 0x2212, 0x2212, 0xFFFD, 0xFFFD, 0};
+    static const ImWchar wide[] = {0x20,   0x24F,  0x370,  0x3FF,  0x400,  0x4FF,  0x1E00, 0x1EFF,
+                                   0x2010, 0x2027, 0x2030, 0x205E, 0x20A0, 0x20BF, 0x2190, 0x21FF,
+                                   0x2200, 0x22FF, 0x25A0, 0x25FF, 0xFFFD, 0xFFFD, 0};
+    static const ImWchar latin[] = {0x20,   0x24F,  0x370,  0x3FF,  0x400,  0x4FF,
+                                    0x2010, 0x2027, 0x2030, 0x205E, 0x2190, 0x21FF,
+                                    0x2212, 0x2212, 0xFFFD, 0xFFFD, 0};
     static const ImWchar narrow[] = {0x20, 0x24F, 0x2010, 0x2027, 0xFFFD, 0xFFFD, 0};
 #define INTER  "/usr/share/fonts/opentype/inter/"
 #define DEJAVU "/usr/share/fonts/truetype/dejavu/"
     static const char *const body[] = {INTER "Inter-Regular.otf", DEJAVU "DejaVuSans.ttf", nullptr};
-    static const char *const bold[] = {INTER "Inter-SemiBold.otf", DEJAVU "DejaVuSans-Bold.ttf", nullptr};
+    static const char *const bold[] = {INTER "Inter-SemiBold.otf", DEJAVU "DejaVuSans-Bold.ttf",
+                                       nullptr};
     static const char *const big[] = {INTER "InterDisplay-SemiBold.otf", INTER "Inter-SemiBold.otf",
                                       DEJAVU "DejaVuSans-Bold.ttf", nullptr};
-    static const char *const mono[] = {"/usr/share/fonts/truetype/jetbrains-mono/JetBrainsMono-Regular.ttf",
-                                       DEJAVU "DejaVuSansMono.ttf", nullptr};
+    static const char *const mono[] = {
+        "/usr/share/fonts/truetype/jetbrains-mono/JetBrainsMono-Regular.ttf",
+        DEJAVU "DejaVuSansMono.ttf", nullptr};
     ImGuiIO &io = ImGui::GetIO();
     auto px = [&](float v) { return floorf(v * scale + 0.5F); };
 
@@ -194,7 +205,8 @@ static void style_metrics(ImGuiStyle &s, float scale)
 static void style_colors(ImGuiStyle &s, const GuiStyle &g)
 {
     auto set = [&](int i, uint32_t rgb, float alpha = 1) {
-        s.Colors[i] = ImVec4((float)(rgb >> 16 & 255) / 255.F, (float)(rgb >> 8 & 255) / 255.F, (float)(rgb & 255) / 255.F, alpha);
+        s.Colors[i] = ImVec4((float)(rgb >> 16 & 255) / 255.F, (float)(rgb >> 8 & 255) / 255.F,
+                             (float)(rgb & 255) / 255.F, alpha);
     };
     g.dark ? ImGui::StyleColorsDark(&s) : ImGui::StyleColorsLight(&s);
     set(ImGuiCol_Text, g.text);
@@ -279,32 +291,53 @@ void gui_frame_end(void)
     chord_now = 0;
 }
 
+// Four lanes that do not wait for each other: a picture is up to a megabyte of vertices.
+struct FrameHash {
+    uint64_t lane[4] = {0x9E3779B97F4A7C15ULL, 0xC2B2AE3D27D4EB4FULL, 0x165667B19E3779F9ULL,
+                        0x27D4EB2F165667C5ULL};
+
+    void mix(const void *data, size_t len)
+    {
+        const unsigned char *p = (const unsigned char *)data;
+        uint64_t word[4];
+
+        for (; len >= sizeof word; len -= sizeof word, p += sizeof word) {
+            memcpy(word, p, sizeof word);
+            for (int i = 0; i < 4; i++) {
+                lane[i] = (lane[i] ^ word[i]) * 0x9E3779B97F4A7C15ULL;
+                lane[i] ^= lane[i] >> 29;
+            }
+        }
+        for (; len > 0; len--)
+            lane[0] = (lane[0] ^ *p++) * 1099511628211ULL;
+    }
+
+    uint64_t sum() const
+    {
+        uint64_t h = 0;
+
+        for (uint64_t l : lane)
+            h = (h ^ l ^ l >> 32) * 0xC2B2AE3D27D4EB4FULL;
+        return h;
+    }
+};
+
 uint64_t gui_frame_hash(void)
 {
     const ImDrawData *d = ImGui::GetDrawData();
-    uint64_t h = 1469598103934665603ULL;
-    auto mix = [&](const void *data, size_t len) {
-        const unsigned char *p = (const unsigned char *)data;
-        for (; len >= 8; len -= 8, p += 8) {
-            uint64_t word;
-            memcpy(&word, p, 8);
-            h = (h ^ word) * 0x9E3779B97F4A7C15ULL;
-            h ^= h >> 29;
-        }
-        for (; len > 0; len--)
-            h = (h ^ *p++) * 1099511628211ULL;
-    };
-    mix(&d->DisplaySize, sizeof d->DisplaySize);
+    FrameHash h;
+
+    h.mix(&d->DisplaySize, sizeof d->DisplaySize);
     for (int i = 0; i < d->CmdListsCount; i++) {
         const ImDrawList *l = d->CmdLists[i];
-        mix(l->VtxBuffer.Data, (size_t)l->VtxBuffer.Size * sizeof(ImDrawVert));
-        mix(l->IdxBuffer.Data, (size_t)l->IdxBuffer.Size * sizeof(ImDrawIdx));
+        h.mix(l->VtxBuffer.Data, (size_t)l->VtxBuffer.Size * sizeof(ImDrawVert));
+        h.mix(l->IdxBuffer.Data, (size_t)l->IdxBuffer.Size * sizeof(ImDrawIdx));
         for (const ImDrawCmd &c : l->CmdBuffer) {
-            mix(&c.ClipRect, sizeof c.ClipRect);
-            mix(&c.ElemCount, sizeof c.ElemCount);
+            h.mix(&c.ClipRect, sizeof c.ClipRect);
+            h.mix(&c.ElemCount, sizeof c.ElemCount);
         }
     }
-    return h;
+    return h.sum();
 }
 
 double gui_time(void)
@@ -331,7 +364,9 @@ void gui_headless_init(float width, float height)
         io.KeyMap[key_map[i]] = HEADLESS_KEYS + i;
     static char clipboard[65536];
     io.ClipboardUserData = clipboard;
-    io.SetClipboardTextFn = [](void *to, const char *text) { copy_text((char *)to, sizeof clipboard, text); };
+    io.SetClipboardTextFn = [](void *to, const char *text) {
+        copy_text((char *)to, sizeof clipboard, text);
+    };
     io.GetClipboardTextFn = [](void *from) { return (const char *)from; };
 }
 
@@ -383,7 +418,9 @@ bool gui_chord(char letter)
 uint32_t gui_typed(void)
 {
     ImGuiIO &io = ImGui::GetIO();
-    return io.WantTextInput || io.InputQueueCharacters.empty() ? 0 : (uint32_t)io.InputQueueCharacters[0];
+    return io.WantTextInput || io.InputQueueCharacters.empty()
+               ? 0
+               : (uint32_t)io.InputQueueCharacters[0];
 }
 
 bool gui_wants_text(void)
@@ -407,8 +444,9 @@ void gui_shell_begin(GuiColor background)
     ImGui::PushStyleVar(ImGuiStyleVar_WindowRounding, 0);
     ImGui::PushStyleVar(ImGuiStyleVar_WindowBorderSize, 0);
     ImGui::Begin("shell", nullptr,
-                 ImGuiWindowFlags_NoDecoration | ImGuiWindowFlags_NoMove | ImGuiWindowFlags_NoSavedSettings |
-                     ImGuiWindowFlags_NoBringToFrontOnFocus | ImGuiWindowFlags_NoScrollWithMouse);
+                 ImGuiWindowFlags_NoDecoration | ImGuiWindowFlags_NoMove |
+                     ImGuiWindowFlags_NoSavedSettings | ImGuiWindowFlags_NoBringToFrontOnFocus |
+                     ImGuiWindowFlags_NoScrollWithMouse);
     ImGui::PopStyleVar(3);
     ImGui::PopStyleColor();
     if (nav_restart_wanted && !ImGui::IsPopupOpen("", ImGuiPopupFlags_AnyPopupId)) {
@@ -429,8 +467,8 @@ void gui_region_begin(const char *id, GuiVec size, GuiColor background, GuiVec p
     ImGui::PushStyleVar(ImGuiStyleVar_WindowPadding, to_im(padding));
     ImGui::PushStyleVar(ImGuiStyleVar_ChildRounding, 0);
     ImGui::BeginChild(id, to_im(size), false,
-                      ImGuiWindowFlags_AlwaysUseWindowPadding | ImGuiWindowFlags_NavFlattened | ImGuiWindowFlags_NoScrollbar |
-                          ImGuiWindowFlags_NoScrollWithMouse);
+                      ImGuiWindowFlags_AlwaysUseWindowPadding | ImGuiWindowFlags_NavFlattened |
+                          ImGuiWindowFlags_NoScrollbar | ImGuiWindowFlags_NoScrollWithMouse);
     ImGui::PopStyleVar(2);
     ImGui::PopStyleColor();
 }
@@ -444,7 +482,8 @@ void gui_child_begin(const char *id, GuiVec size, bool horizontal_scroll)
 {
     ImGui::PushStyleColor(ImGuiCol_ChildBg, 0U);
     ImGui::BeginChild(id, to_im(size), false,
-                      ImGuiWindowFlags_NavFlattened | (horizontal_scroll ? ImGuiWindowFlags_HorizontalScrollbar : 0));
+                      ImGuiWindowFlags_NavFlattened |
+                          (horizontal_scroll ? ImGuiWindowFlags_HorizontalScrollbar : 0));
     ImGui::PopStyleColor();
 }
 
@@ -456,7 +495,8 @@ void gui_child_end(void)
 void gui_card_begin(const char *id, GuiVec size)
 {
     ImGui::BeginChild(id, to_im(size), true,
-                      ImGuiWindowFlags_NoScrollbar | ImGuiWindowFlags_NoScrollWithMouse | ImGuiWindowFlags_NavFlattened);
+                      ImGuiWindowFlags_NoScrollbar | ImGuiWindowFlags_NoScrollWithMouse |
+                          ImGuiWindowFlags_NavFlattened);
 }
 
 void gui_card_end(void)
@@ -553,7 +593,9 @@ bool gui_popup_begin(const char *id, GuiVec position, GuiVec size)
 {
     ImGui::SetNextWindowPos(to_im(position));
     ImGui::SetNextWindowSize(to_im(size));
-    return ImGui::BeginPopupModal(id, nullptr, ImGuiWindowFlags_NoDecoration | ImGuiWindowFlags_NoMove | ImGuiWindowFlags_NoSavedSettings);
+    return ImGui::BeginPopupModal(id, nullptr,
+                                  ImGuiWindowFlags_NoDecoration | ImGuiWindowFlags_NoMove |
+                                      ImGuiWindowFlags_NoSavedSettings);
 }
 
 void gui_popup_close(void)
@@ -619,11 +661,13 @@ static void tooltip_text(const char *text)
 void gui_text_fit(GuiColor color, const char *text)
 {
     ImVec2 p = ImGui::GetCursorScreenPos(), z = ImGui::CalcTextSize(text);
-    p.y += ImGui::GetCurrentWindow()->DC.CurrLineTextBaseOffset; // where a button stands in the line
+    p.y +=
+        ImGui::GetCurrentWindow()->DC.CurrLineTextBaseOffset; // where a button stands in the line
     float room = ImMax(ImGui::GetContentRegionAvail().x, 1.F);
 
     ImGui::PushStyleColor(ImGuiCol_Text, color);
-    ImGui::RenderTextEllipsis(canvas(), p, ImVec2(p.x + room, p.y + z.y), p.x + room, p.x + room, text, nullptr, &z);
+    ImGui::RenderTextEllipsis(canvas(), p, ImVec2(p.x + room, p.y + z.y), p.x + room, p.x + room,
+                              text, nullptr, &z);
     ImGui::PopStyleColor();
     ImGui::Dummy(ImVec2(ImMin(z.x, room), z.y));
     record_item("", text);
@@ -718,7 +762,8 @@ bool gui_input(const char *id, const char *hint, char *text, size_t size, bool *
 
     copy_text(before, sizeof before, text);
     snprintf(full, sizeof full, "###%s", id);
-    bool enter = ImGui::InputTextWithHint(full, hint, text, size, ImGuiInputTextFlags_EnterReturnsTrue);
+    bool enter =
+        ImGui::InputTextWithHint(full, hint, text, size, ImGuiInputTextFlags_EnterReturnsTrue);
     record_item(id, text[0] ? text : hint);
     if (ret_entered)
         *ret_entered = enter;
@@ -784,7 +829,8 @@ const char *gui_clipboard_text(void)
 
 static void flatten(ImGuiWindow *w)
 {
-    if ((w->Flags & ImGuiWindowFlags_ChildWindow) == 0 || (w->Flags & ImGuiWindowFlags_NavFlattened) != 0)
+    if ((w->Flags & ImGuiWindowFlags_ChildWindow) == 0 ||
+        (w->Flags & ImGuiWindowFlags_NavFlattened) != 0)
         return;
     w->Flags |= ImGuiWindowFlags_NavFlattened;
     w->RootWindowForNav = w->ParentWindow->RootWindowForNav;
@@ -792,7 +838,8 @@ static void flatten(ImGuiWindow *w)
 
 bool gui_table_begin(const char *id, int columns, int flags, GuiVec size)
 {
-    ImGuiTableFlags f = ImGuiTableFlags_BordersInnerH | ImGuiTableFlags_PadOuterX | ImGuiTableFlags_NoSavedSettings;
+    ImGuiTableFlags f =
+        ImGuiTableFlags_BordersInnerH | ImGuiTableFlags_PadOuterX | ImGuiTableFlags_NoSavedSettings;
 
     if (flags & GUI_TABLE_SORT)
         f |= ImGuiTableFlags_Sortable;
@@ -807,14 +854,17 @@ bool gui_table_begin(const char *id, int columns, int flags, GuiVec size)
     return true;
 }
 
-void gui_table_column(const char *name, float width, bool stretch, bool sort_default, bool sort_descending)
+void gui_table_column(const char *name, float width, int flags)
 {
-    ImGuiTableColumnFlags f = stretch ? ImGuiTableColumnFlags_WidthStretch : ImGuiTableColumnFlags_WidthFixed;
+    ImGuiTableColumnFlags f = flags & GUI_COLUMN_STRETCH ? ImGuiTableColumnFlags_WidthStretch
+                                                         : ImGuiTableColumnFlags_WidthFixed;
 
-    if (sort_default)
+    if (flags & GUI_COLUMN_SORT_FIRST)
         f |= ImGuiTableColumnFlags_DefaultSort;
-    if (sort_descending)
+    if (flags & GUI_COLUMN_DESCENDING)
         f |= ImGuiTableColumnFlags_PreferSortDescending;
+    if (flags & GUI_COLUMN_HIDDEN)
+        f |= ImGuiTableColumnFlags_Disabled;
     ImGui::TableSetupColumn(name, f, width);
 }
 
@@ -860,8 +910,9 @@ bool gui_table_row_hit(const char *id, float height, bool selected)
     char full[200];
 
     snprintf(full, sizeof full, "##%s", id);
-    bool pressed = ImGui::Selectable(full, selected, ImGuiSelectableFlags_SpanAllColumns | ImGuiSelectableFlags_AllowItemOverlap,
-                                     ImVec2(0, height));
+    bool pressed = ImGui::Selectable(
+        full, selected, ImGuiSelectableFlags_SpanAllColumns | ImGuiSelectableFlags_AllowItemOverlap,
+        ImVec2(0, height));
     pressed = entered(ImGui::GetItemID()) || pressed;
     record_item(id, "");
     ImGui::SetCursorPos(start);
@@ -955,7 +1006,8 @@ static void record_drawn(GuiFont font, float x, float y, const char *text)
 
 void draw_text(GuiFont font, float x, float y, GuiColor color, const char *text)
 {
-    canvas()->AddText(fonts[font], fonts[font]->FontSize, ImVec2(floorf(x), floorf(y)), color, text);
+    canvas()->AddText(fonts[font], fonts[font]->FontSize, ImVec2(floorf(x), floorf(y)), color,
+                      text);
     record_drawn(font, x, y, text);
 }
 
@@ -964,20 +1016,23 @@ void draw_text_fit(GuiFont font, float x, float y, float width, GuiColor color, 
     ImGui::PushFont(fonts[font]);
     ImVec2 z = ImGui::CalcTextSize(text), p(floorf(x), floorf(y));
     ImGui::PushStyleColor(ImGuiCol_Text, color);
-    ImGui::RenderTextEllipsis(canvas(), p, ImVec2(p.x + width, p.y + z.y), p.x + width, p.x + width, text, nullptr, &z);
+    ImGui::RenderTextEllipsis(canvas(), p, ImVec2(p.x + width, p.y + z.y), p.x + width, p.x + width,
+                              text, nullptr, &z);
     ImGui::PopStyleColor();
     ImGui::PopFont();
     record_drawn(font, x, y, text);
 }
 
-void draw_text_rotated(GuiFont font, float x, float y, float angle, GuiColor color, const char *text)
+void draw_text_rotated(GuiFont font, float x, float y, float angle, GuiColor color,
+                       const char *text)
 {
     ImDrawList *d = canvas();
     int first = d->VtxBuffer.Size;
     ImVec4 clip = d->_CmdHeader.ClipRect;
     float c = cosf(angle), s = sinf(angle);
 
-    // Glyphs outside the clip rectangle are dropped while laying out: lay out unclipped at the origin, then turn.
+    // Glyphs outside the clip rectangle are dropped while laying out: lay out unclipped at the
+    // origin, then turn.
     d->_CmdHeader.ClipRect = ImVec4(-1e4F, -1e4F, 1e4F, 1e4F);
     d->AddText(fonts[font], fonts[font]->FontSize, ImVec2(0, 0), color, text);
     d->_CmdHeader.ClipRect = clip;
@@ -1045,7 +1100,8 @@ void gui_sdl_event(const void *sdl_event)
     io.KeyCtrl = (mod & KMOD_CTRL) != 0;
     io.KeyShift = (mod & KMOD_SHIFT) != 0;
     io.KeyAlt = (mod & KMOD_ALT) != 0;
-    if (e->type == SDL_KEYDOWN && io.KeyCtrl && e->key.keysym.sym >= SDLK_a && e->key.keysym.sym <= SDLK_z)
+    if (e->type == SDL_KEYDOWN && io.KeyCtrl && e->key.keysym.sym >= SDLK_a &&
+        e->key.keysym.sym <= SDLK_z)
         chord_now = (char)e->key.keysym.sym;
 }
 
@@ -1068,7 +1124,8 @@ bool gui_soft_renew_fonts(void)
     io.Fonts->GetTexDataAsRGBA32(&pixels, &width, &height);
     if (soft_fonts)
         SDL_DestroyTexture(soft_fonts);
-    soft_fonts = SDL_CreateTexture(soft_renderer, SDL_PIXELFORMAT_ABGR8888, SDL_TEXTUREACCESS_STATIC, width, height);
+    soft_fonts = SDL_CreateTexture(soft_renderer, SDL_PIXELFORMAT_ABGR8888,
+                                   SDL_TEXTUREACCESS_STATIC, width, height);
     if (!soft_fonts)
         return false;
     SDL_UpdateTexture(soft_fonts, nullptr, pixels, 4 * width);
@@ -1089,16 +1146,18 @@ bool gui_soft_init(void *sdl_renderer)
 
 static void soft_draw_command(const ImDrawList *l, const ImDrawCmd &c, ImVec2 limit)
 {
-    ImVec2 a(ImMax(c.ClipRect.x, 0.F), ImMax(c.ClipRect.y, 0.F)), b(ImMin(c.ClipRect.z, limit.x), ImMin(c.ClipRect.w, limit.y));
+    ImVec2 a(ImMax(c.ClipRect.x, 0.F), ImMax(c.ClipRect.y, 0.F)),
+        b(ImMin(c.ClipRect.z, limit.x), ImMin(c.ClipRect.w, limit.y));
     if (b.x <= a.x || b.y <= a.y)
         return;
     SDL_Rect clip = {(int)a.x, (int)a.y, (int)(b.x - a.x), (int)(b.y - a.y)};
     SDL_RenderSetClipRect(soft_renderer, &clip);
     const ImDrawVert *v = l->VtxBuffer.Data + c.VtxOffset;
-    SDL_RenderGeometryRaw(soft_renderer, (SDL_Texture *)c.GetTexID(), &v->pos.x, (int)sizeof(ImDrawVert),
-                          (const SDL_Color *)(const void *)&v->col, (int)sizeof(ImDrawVert), &v->uv.x, (int)sizeof(ImDrawVert),
-                          l->VtxBuffer.Size - (int)c.VtxOffset, l->IdxBuffer.Data + c.IdxOffset, (int)c.ElemCount,
-                          (int)sizeof(ImDrawIdx));
+    SDL_RenderGeometryRaw(soft_renderer, (SDL_Texture *)c.GetTexID(), &v->pos.x,
+                          (int)sizeof(ImDrawVert), (const SDL_Color *)(const void *)&v->col,
+                          (int)sizeof(ImDrawVert), &v->uv.x, (int)sizeof(ImDrawVert),
+                          l->VtxBuffer.Size - (int)c.VtxOffset, l->IdxBuffer.Data + c.IdxOffset,
+                          (int)c.ElemCount, (int)sizeof(ImDrawIdx));
 }
 
 void gui_soft_draw(void)

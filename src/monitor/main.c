@@ -23,8 +23,22 @@ typedef struct Arguments {
     bool done; /* --help, --version: nothing more to do */
 } Arguments;
 
-enum { OPTION_URL = 256, OPTION_SSH, OPTION_SCREENSHOT, OPTION_SCRIPT, OPTION_PANEL, OPTION_SCALE, OPTION_THEME, OPTION_LANG,
-       OPTION_SIZE, OPTION_SOFTWARE, OPTION_RECORD, OPTION_NOW, OPTION_NO_SETTINGS, OPTION_VERSION };
+enum {
+    OPTION_URL = 256,
+    OPTION_SSH,
+    OPTION_SCREENSHOT,
+    OPTION_SCRIPT,
+    OPTION_PANEL,
+    OPTION_SCALE,
+    OPTION_THEME,
+    OPTION_LANG,
+    OPTION_SIZE,
+    OPTION_SOFTWARE,
+    OPTION_RECORD,
+    OPTION_NOW,
+    OPTION_NO_SETTINGS,
+    OPTION_VERSION
+};
 
 static const struct option options[] = {
     {"url", required_argument, NULL, OPTION_URL},
@@ -52,7 +66,8 @@ static void help(void)
              "\n"
              "  --url URL            talk to this daemon (default %s)\n"
              "  --ssh HOST           talk to the daemon of HOST through ssh\n"
-             "  --panel PLACE        open at: overview, pcs, services, live, alerts, pc/PC, app/APP[/PC]\n"
+             "  --panel PLACE        open at: overview, pcs, services, live, alerts, pc/PC, "
+             "app/APP[/PC]\n"
              "  --theme dark|light\n"
              "  --lang en|es\n"
              "  --scale N            0.75 to 3\n"
@@ -77,7 +92,8 @@ static int set_size(Arguments *args, const char *value)
 {
     int width, height, used = 0;
 
-    if (sscanf(value, "%dx%d%n", &width, &height, &used) != 2 || value[used] || width < 640 || height < 400 || width > 16384 || height > 16384)
+    if (sscanf(value, "%dx%d%n", &width, &height, &used) != 2 || value[used] || width < 640 ||
+        height < 400 || width > 16384 || height > 16384)
         return bad_value("size", value, _("WxH from 640x400 to 16384x16384"));
     args->app.width = width;
     args->app.height = height;
@@ -120,7 +136,8 @@ static int set_look(Arguments *args, int option, const char *value)
         args->app.language = value;
     } else {
         if (!place_parse(value, &place))
-            return bad_value("panel", value, _("overview, pcs, services, live, alerts, pc/PC or app/APP[/PC]"));
+            return bad_value("panel", value,
+                             _("overview, pcs, services, live, alerts, pc/PC or app/APP[/PC]"));
         args->app.panel = value;
     }
     return 0;
@@ -136,7 +153,9 @@ static int set_option(Arguments *args, int option, const char *value)
         return 0;
     case OPTION_SSH:
         if (!name_is_ssh_host(value))
-            return bad_value("ssh", value, _("a host name or an alias of ~/.ssh/config; for user@host make a Host entry there"));
+            return bad_value("ssh", value,
+                             _("a host name or an alias of ~/.ssh/config; for user@host make a "
+                               "Host entry there"));
         args->app.ssh_host = value;
         return 0;
     case OPTION_THEME:
@@ -203,7 +222,8 @@ static int run(const Arguments *args)
         return app_run(app);
     r = screenshot_take(app, args->screenshot, SCREENSHOT_MS);
     if (r < 0)
-        log_error("%s: %s", args->screenshot, app->model->has_snapshot ? strerror(-r) : app->model->sentence);
+        log_error("%s: %s", args->screenshot,
+                  app->model->has_snapshot ? strerror(-r) : app->model->sentence);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

@@ -1,11 +1,13 @@
 /* Applies changes to the rows.
  *
- * A delta that touches known rows is a binary search per row. A row that is new, or gone, rebuilds the index: sort once,
- * then one walk gives apps, places and PC starts. That is rare and costs 2 ms for 10,000 rows.
+ * A delta that touches known rows is a binary search per row. A row that is new, or gone, rebuilds
+ * the index: sort once, then one walk gives apps, places and PC starts. That is rare and costs 2 ms
+ * for 10,000 rows.
  *
- * A snapshot replaces rows and PCs, but old and new rows are compared on the way, so that a service that died while we
- * were cut off is announced like any other. Alerts of a snapshot replace too. Transitions are merged by id: an update
- * carries the evidence of a transition that was published before. */
+ * A snapshot replaces rows and PCs, but old and new rows are compared on the way, so that a service
+ * that died while we were cut off is announced like any other. Alerts of a snapshot replace too.
+ * Transitions are merged by id: an update carries the evidence of a transition that was published
+ * before. */
 #include "monitor/model.h"
 
 #include <errno.h>
@@ -16,10 +18,10 @@
 #include "basic/macro.h"
 #include "basic/text.h"
 
-#define SILENCE_MS   12000
-#define GRACE_MS     2000
-#define SMALL_SKEW   2000
-#define FIRST_COUNT  64
+#define SILENCE_MS  12000
+#define GRACE_MS    2000
+#define SMALL_SKEW  2000
+#define FIRST_COUNT 64
 
 int model_new(Model **ret)
 {
@@ -100,7 +102,8 @@ size_t model_find_app(const Model *m, const char *app_id)
     ModelApp key;
 
     text_copy(key.app_id, sizeof key.app_id, app_id);
-    const ModelApp *a = m->n_apps ? bsearch(&key, m->apps, m->n_apps, sizeof key, compare_apps) : NULL;
+    const ModelApp *a =
+        m->n_apps ? bsearch(&key, m->apps, m->n_apps, sizeof key, compare_apps) : NULL;
     return a ? (size_t)(a - m->apps) : MODEL_NONE;
 }
 
@@ -110,7 +113,8 @@ static ServiceRow *find_service(const Model *m, const char *app_id, const char *
 
     text_copy(key.app_id, sizeof key.app_id, app_id);
     text_copy(key.pc_id, sizeof key.pc_id, pc_id);
-    return m->n_services ? bsearch(&key, m->services, m->n_services, sizeof key, compare_services) : NULL;
+    return m->n_services ? bsearch(&key, m->services, m->n_services, sizeof key, compare_services)
+                         : NULL;
 }
 
 const ServiceRow *model_service(const Model *m, const char *app_id, const char *pc_id)
@@ -219,7 +223,8 @@ static int pc_ensure(Model *m, const char *pc_id)
     return pc_set(m, &row);
 }
 
-/* Adds the rows that are new behind the sorted ones; the caller rebuilds the index. Returns how many. */
+/* Adds the rows that are new behind the sorted ones; the caller rebuilds the index. Returns how
+ * many. */
 static int services_set(Model *m, const ServiceRow *rows, size_t n)
 {
     size_t known = m->n_services, fresh = 0;
@@ -239,7 +244,8 @@ static int services_set(Model *m, const ServiceRow *rows, size_t n)
             if (m->changed)
                 m->changed(m->userdata, row, &rows[i]);
             *row = rows[i];
-        } else if (known + fresh < MODEL_SERVICES_MAX && model_find_pc(m, rows[i].pc_id) != MODEL_NONE)
+        } else if (known + fresh < MODEL_SERVICES_MAX &&
+                   model_find_pc(m, rows[i].pc_id) != MODEL_NONE)
             m->services[known + fresh++] = rows[i];
     }
     m->n_services = known + fresh;
@@ -252,7 +258,8 @@ static bool drop_services(Model *m, const char *app_id, const char *pc_id)
 
     for (size_t i = 0; i < m->n_services; i++) {
         const ServiceRow *row = &m->services[i];
-        bool gone = strcmp(row->pc_id, pc_id) == 0 && (!app_id[0] || strcmp(row->app_id, app_id) == 0);
+        bool gone =
+            strcmp(row->pc_id, pc_id) == 0 && (!app_id[0] || strcmp(row->app_id, app_id) == 0);
         if (!gone && kept++ != i)
             m->services[kept - 1] = *row;
     }
@@ -362,7 +369,8 @@ static void transition_add(Model *m, Transition *t)
         size_t drop = MODEL_TRANSITIONS_MAX / 10;
         for (size_t i = 0; i < drop; i++)
             transition_done(&m->transitions[i]);
-        memmove(m->transitions, m->transitions + drop, (m->n_transitions - drop) * sizeof *m->transitions);
+        memmove(m->transitions, m->transitions + drop,
+                (m->n_transitions - drop) * sizeof *m->transitions);
         m->n_transitions -= drop;
     }
     m->transitions[m->n_transitions++] = *t;

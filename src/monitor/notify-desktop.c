@@ -1,11 +1,12 @@
 /* Two halves. The pure one decides what is worth a word; the other one says it over D-Bus.
  *
- * A service that goes down is held for three seconds: a crash that systemd heals at once is in the Live panel, but
- * nobody must look up for it. What was said as down is said again as recovered. A PC that is cut off is one notice,
- * and its services turn unknown, not down, so they add none.
+ * A service that goes down is held for three seconds: a crash that systemd heals at once is in the
+ * Live panel, but nobody must look up for it. What was said as down is said again as recovered. A
+ * PC that is cut off is one notice, and its services turn unknown, not down, so they add none.
  *
- * The bus may be absent, slow or hostile: it has its own thread, only asynchronous calls, a bounded queue, and replies
- * are not waited for. Titles and bodies are plain text; `<` and `&` are escaped since servers may read markup. */
+ * The bus may be absent, slow or hostile: it has its own thread, only asynchronous calls, a bounded
+ * queue, and replies are not waited for. Titles and bodies are plain text; `<` and `&` are escaped
+ * since servers may read markup. */
 #include "monitor/notify-desktop.h"
 
 #include <errno.h>
@@ -37,7 +38,8 @@ static void held_drop(Notices *n, NoticeHeld *h)
     *h = n->held[--n->n];
 }
 
-static void held_set(Notices *n, const char *app_id, const char *pc_id, const char *sentence, bool down, int64_t now_ms)
+static void held_set(Notices *n, const char *app_id, const char *pc_id, const char *sentence,
+                     bool down, int64_t now_ms)
 {
     NoticeHeld *h = held_find(n, app_id, pc_id);
 
@@ -85,10 +87,12 @@ static void notice_write(const NoticeHeld *h, Notice *ret)
     *ret = (Notice){.critical = h->down};
     view_sentence(sentence, h->sentence);
     if (h->app_id[0])
-        snprintf(ret->title, sizeof ret->title, h->down ? _("%s on %s is down") : _("%s on %s is healthy again"), h->app_id,
+        snprintf(ret->title, sizeof ret->title,
+                 h->down ? _("%s on %s is down") : _("%s on %s is healthy again"), h->app_id,
                  h->pc_id);
     else
-        snprintf(ret->title, sizeof ret->title, h->down ? _("%s is unreachable") : _("%s answers again"), h->pc_id);
+        snprintf(ret->title, sizeof ret->title,
+                 h->down ? _("%s is unreachable") : _("%s answers again"), h->pc_id);
     text_copy(ret->body, sizeof ret->body, h->down ? sentence : "");
 }
 
@@ -123,7 +127,8 @@ int notices_take(Notices *n, int64_t now_ms, Notice ret[static NOTIFY_BURST])
     if (due <= NOTIFY_BURST)
         return written;
     ret[0] = (Notice){.critical = down > 0};
-    snprintf(ret[0].title, sizeof ret[0].title, P_("%d service changed", "%d services changed", (unsigned long)due), due);
+    snprintf(ret[0].title, sizeof ret[0].title,
+             P_("%d service changed", "%d services changed", (unsigned long)due), due);
     snprintf(ret[0].body, sizeof ret[0].body, _("%d down, %d recovered"), down, due - down);
     return 1;
 }
@@ -154,9 +159,12 @@ static void escape(char *to, size_t size, const char *from)
     size_t len = 0;
 
     for (; *from && len + 6 < size; from++) {
-        const char *s = *from == '<' ? "&lt;" : *from == '>' ? "&gt;" : *from == '&' ? "&amp;" : NULL;
+        const char *s = *from == '<'   ? "&lt;"
+                        : *from == '>' ? "&gt;"
+                        : *from == '&' ? "&amp;"
+                                       : NULL;
         if (s)
-            len += strlen(strcpy(to + len, s));
+            len += (size_t)snprintf(to + len, size - len, "%s", s);
         else
             to[len++] = *from;
     }
@@ -168,10 +176,11 @@ static int send_notice(sd_bus *bus, const Notice *notice)
     char body[sizeof notice->body * 2];
 
     escape(body, sizeof body, notice->body);
-    return sd_bus_call_method_async(bus, NULL, "org.freedesktop.Notifications", "/org/freedesktop/Notifications",
-                                    "org.freedesktop.Notifications", "Notify", NULL, NULL, "susssasa{sv}i",
-                                    "services_monitor", 0U, "services_monitor", notice->title, body, 0, 1, "urgency", "y",
-                                    (uint8_t)(notice->critical ? 2 : 1), -1);
+    return sd_bus_call_method_async(
+        bus, NULL, "org.freedesktop.Notifications", "/org/freedesktop/Notifications",
+        "org.freedesktop.Notifications", "Notify", NULL, NULL, "susssasa{sv}i", "services_monitor",
+        0U, "services_monitor", notice->title, body, 0, 1, "urgency", "y",
+        (uint8_t)(notice->critical ? 2 : 1), -1);
 }
 
 static bool take(NotifyDesktop *n, Notice *ret)
@@ -190,7 +199,8 @@ static bool take(NotifyDesktop *n, Notice *ret)
 /* Waits for the bus or for us. False: stop. */
 static bool notify_wait(NotifyDesktop *n, sd_bus *bus)
 {
-    struct pollfd p[2] = {{.fd = n->wake_fd, .events = POLLIN}, {.fd = bus ? sd_bus_get_fd(bus) : -1}};
+    struct pollfd p[2] = {{.fd = n->wake_fd, .events = POLLIN},
+                          {.fd = bus ? sd_bus_get_fd(bus) : -1}};
     uint64_t count;
 
     if (bus)

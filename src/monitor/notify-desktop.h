@@ -1,7 +1,9 @@
-/* Desktop notifications (org.freedesktop.Notifications): a service went down, a service recovered, a PC is cut off.
+/* Desktop notifications (org.freedesktop.Notifications): a service went down, a service recovered,
+ * a PC is cut off.
  *
- * notify_row() and notify_pc() are told of every change and decide; a down that heals within NOTIFY_HOLD_MS is never
- * mentioned. Sending happens on a thread of its own and never blocks the window; without a session bus it is silent. */
+ * notify_row() and notify_pc() are told of every change and decide; a down that heals within
+ * NOTIFY_HOLD_MS is never mentioned. Sending happens on a thread of its own and never blocks the
+ * window; without a session bus it is silent. */
 #pragma once
 
 #include <stdbool.h>
@@ -36,11 +38,13 @@ typedef struct Notices {
 
 void notices_row(Notices *n, const ServiceRow *before, const ServiceRow *after, int64_t now_ms);
 void notices_pc(Notices *n, const PcRow *before, const PcRow *after, int64_t now_ms);
-int notices_take(Notices *n, int64_t now_ms, Notice ret[static NOTIFY_BURST]); /* how many are due */
-int64_t notices_next(const Notices *n);                                       /* when one is due; 0: none */
+int notices_take(Notices *n, int64_t now_ms,
+                 Notice ret[static NOTIFY_BURST]); /* how many are due */
+int64_t notices_next(const Notices *n);            /* when one is due; 0: none */
 
 typedef struct NotifyDesktop NotifyDesktop;
 
 int notify_desktop_new(NotifyDesktop **ret);
 NotifyDesktop *notify_desktop_free(NotifyDesktop *n);
-void notify_desktop_send(NotifyDesktop *n, const Notice *notice); /* a copy is queued, or dropped when too many wait */
+void notify_desktop_send(
+    NotifyDesktop *n, const Notice *notice); /* a copy is queued, or dropped when too many wait */

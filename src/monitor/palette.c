@@ -1,7 +1,9 @@
-/* The popups: Ctrl+K (jump to a PC, a service or a panel by a few letters), '?' (the keys), and the options.
+/* The popups: Ctrl+K (jump to a PC, a service or a panel by a few letters), '?' (the keys), and the
+ * options.
  *
- * The palette lists at most PALETTE_ROWS matches, panels first, then PCs, then apps, then single services; arrows and
- * Enter choose. It reads the model anew in each frame, so it is right while things change under it. */
+ * The palette lists at most PALETTE_ROWS matches, panels first, then PCs, then apps, then single
+ * services; arrows and Enter choose. It reads the model anew in each frame, so it is right while
+ * things change under it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -37,7 +39,9 @@ static void add_panels(Entries *e, const char *text)
 {
     for (int i = PLACE_OVERVIEW; i <= PLACE_ALERTS; i++) {
         const char *title = i18n_text(panels[i].title);
-        Entry *row = view_matches(title, text) ? entry_add(e, (PlaceKind)i, panels[i].icon, _("Panel"), STATUS_ABSENT) : NULL;
+        Entry *row = view_matches(title, text)
+                         ? entry_add(e, (PlaceKind)i, panels[i].icon, _("Panel"), STATUS_ABSENT)
+                         : NULL;
         if (row)
             text_copy(row->name, sizeof row->name, title);
     }
@@ -70,9 +74,11 @@ static void add_pairs(Entries *e, const Model *m, const char *text)
     for (size_t i = 0; text[0] && i < m->n_services && e->n < PALETTE_ROWS; i++) {
         char name[2 * ID_MAX + 8];
         snprintf(name, sizeof name, "%s @ %s", m->services[i].app_id, m->services[i].pc_id);
-        if (!view_matches(name, text) || (view_matches(m->services[i].app_id, text) && m->n_pcs == 1))
+        if (!view_matches(name, text) ||
+            (view_matches(m->services[i].app_id, text) && m->n_pcs == 1))
             continue;
-        Entry *row = entry_add(e, PLACE_APP, ICON_SERVICES, _("Service on a PC"), view_status(&m->services[i]));
+        Entry *row = entry_add(e, PLACE_APP, ICON_SERVICES, _("Service on a PC"),
+                               view_status(&m->services[i]));
         text_copy(row->place.app_id, sizeof row->place.app_id, m->services[i].app_id);
         text_copy(row->place.pc_id, sizeof row->place.pc_id, m->services[i].pc_id);
         text_copy(row->name, sizeof row->name, name);
@@ -91,11 +97,13 @@ static bool entry_draw(const Entry *row, bool chosen)
     snprintf(id, sizeof id, "palette/%s", place);
     bool hit = gui_hit(id, row->name, gui_vec(w, h), &hovered);
     if (hovered || chosen)
-        draw_rect(p.x, p.y, p.x + w, p.y + h, chosen ? gui_alpha(theme->accent, 40) : theme->veil, gui_px(7));
+        draw_rect(p.x, p.y, p.x + w, p.y + h, chosen ? gui_alpha(theme->accent, 40) : theme->veil,
+                  gui_px(7));
     draw_text(GUI_FONT_BODY, p.x + gui_px(12), p.y + gui_px(8), theme->faint, row->icon);
     if (row->status != STATUS_ABSENT)
         status_light(p.x + gui_px(52), p.y + h / 2, gui_px(6), row->status);
-    draw_text_fit(GUI_FONT_BODY, p.x + gui_px(70), p.y + gui_px(8), w - gui_px(90) - z.x, theme->text, row->name);
+    draw_text_fit(GUI_FONT_BODY, p.x + gui_px(70), p.y + gui_px(8), w - gui_px(90) - z.x,
+                  theme->text, row->name);
     draw_text(GUI_FONT_SMALL, p.x + w - z.x - gui_px(12), p.y + gui_px(9), theme->faint, row->kind);
     return hit;
 }
@@ -119,7 +127,8 @@ static int palette_list(App *a, const Entries *e, bool entered)
             gui_scroll_to_bottom();
     }
     if (e->n == 0)
-        empty_state(ICON_SEARCH, _("No match"), _("No panel, PC or service has these letters."), NULL);
+        empty_state(ICON_SEARCH, _("No match"), _("No panel, PC or service has these letters."),
+                    NULL);
     gui_child_end();
     return go;
 }
@@ -154,7 +163,8 @@ void palette_draw(App *a)
     if (a->palette_fresh)
         gui_focus_next();
     a->palette_fresh = false;
-    if (gui_input("palette-text", _("Name of a panel, a PC or a service"), a->palette_text, sizeof a->palette_text, &entered))
+    if (gui_input("palette-text", _("Name of a panel, a PC or a service"), a->palette_text,
+                  sizeof a->palette_text, &entered))
         a->palette_row = 0;
     add_panels(&e, a->palette_text);
     add_pcs(&e, a->model, a->palette_text);
@@ -177,7 +187,8 @@ static void help_row(const char *key, const char *what)
 {
     GuiVec p = gui_cursor(), z = gui_text_size(GUI_FONT_MONO, key);
 
-    draw_rect(p.x, p.y - gui_px(3), p.x + z.x + gui_px(16), p.y + gui_px(21), theme->hover, gui_px(5));
+    draw_rect(p.x, p.y - gui_px(3), p.x + z.x + gui_px(16), p.y + gui_px(21), theme->hover,
+              gui_px(5));
     draw_text(GUI_FONT_MONO, p.x + gui_px(8), p.y + gui_px(1), theme->text, key);
     gui_set_cursor(gui_vec(p.x + gui_px(170), p.y));
     gui_text_fit(theme->dim, what);
@@ -233,7 +244,8 @@ void help_draw(App *a)
 static void choice(App *a, const char *id, const char *label, bool on, void (*choose)(App *a))
 {
     GuiVec z = gui_text_size(GUI_FONT_BODY, label);
-    bool hit = on ? gui_button(id, label, gui_vec(z.x + gui_px(24), 0)) : gui_button_ghost(id, label, gui_vec(z.x + gui_px(24), 0));
+    bool hit = on ? gui_button(id, label, gui_vec(z.x + gui_px(24), 0))
+                  : gui_button_ghost(id, label, gui_vec(z.x + gui_px(24), 0));
 
     if (on) {
         GuiRect r = gui_item_rect();
@@ -273,7 +285,8 @@ static void option_scale(App *a, float percent)
     snprintf(label, sizeof label, "%.0f %%", (double)percent);
     GuiVec z = gui_text_size(GUI_FONT_BODY, label);
     bool on = now > scale - 0.01F && now < scale + 0.01F;
-    if (on ? gui_button(id, label, gui_vec(z.x + gui_px(24), 0)) : gui_button_ghost(id, label, gui_vec(z.x + gui_px(24), 0)))
+    if (on ? gui_button(id, label, gui_vec(z.x + gui_px(24), 0))
+           : gui_button_ghost(id, label, gui_vec(z.x + gui_px(24), 0)))
         a->settings.scale = scale;
     if (on) {
         GuiRect r = gui_item_rect();
@@ -294,7 +307,7 @@ void options_draw(App *a)
 {
     static const float scales[] = {75, 100, 125, 150, 200, 300};
 
-    if (!popup_start(a, "options", &a->settings_wanted, 600, 420))
+    if (!popup_start(a, "options", &a->settings_wanted, 600, 376))
         return;
     card_title(_("Options"), NULL);
     option_title(_("Theme"));
@@ -310,7 +323,8 @@ void options_draw(App *a)
         option_scale(a, scales[i]);
     gui_space(1);
     option_title(_("Notifications"));
-    gui_checkbox("notify", _("Tell me on the desktop when a service goes down or recovers"), &a->settings.notify);
+    gui_checkbox("notify", _("Tell me on the desktop when a service goes down or recovers"),
+                 &a->settings.notify);
     popup_close_button(a);
     gui_popup_end();
 }

@@ -17,7 +17,9 @@ static const Alert *alert_row(const App *a, size_t row)
 static void alert_title(const Alert *alert, char *ret, size_t size)
 {
     switch (alert->kind) {
-    case ALERT_SERVICE: snprintf(ret, size, _("%s on %s"), alert->pair.app_id, alert->pair.pc_id); break;
+    case ALERT_SERVICE:
+        snprintf(ret, size, _("%s on %s"), alert->pair.app_id, alert->pair.pc_id);
+        break;
     case ALERT_ALL_PCS: text_copy(ret, size, _("All other PCs")); break;
     case ALERT_REBOOT: snprintf(ret, size, _("%s was restarted"), alert->pair.pc_id); break;
     default: text_copy(ret, size, alert->pair.pc_id);
@@ -52,7 +54,8 @@ static void behind_text(const Alert *alert, char *ret, size_t size)
     ret[0] = '\0';
     for (size_t i = 0; i < MIN(alert->n_behind, (size_t)BEHIND_SHOWN) && len + 1 < size; i++) {
         const Pair *p = &alert->behind[i];
-        int n = snprintf(ret + len, size - len, "%s%s%s%s", len ? ", " : "", p->app_id[0] ? p->app_id : p->pc_id,
+        int n = snprintf(ret + len, size - len, "%s%s%s%s", len ? ", " : "",
+                         p->app_id[0] ? p->app_id : p->pc_id,
                          p->app_id[0] && alert->kind == ALERT_ALL_PCS ? " @ " : "",
                          p->app_id[0] && alert->kind == ALERT_ALL_PCS ? p->pc_id : "");
         len = MIN(len + (size_t)MAX(n, 0), size - 1);
@@ -79,13 +82,12 @@ static void alert_cell(void *userdata, size_t row, int column)
         gui_font_pop();
         break;
     case 3:
-        gui_text_fit(theme->dim, alert->closed_ts ? view_duration(age, alert->closed_ts - alert->opened_ts)
-                                                  : view_age(age, a->now_ms, alert->opened_ts));
+        gui_text_fit(theme->dim, alert->closed_ts
+                                     ? view_duration(age, alert->closed_ts - alert->opened_ts)
+                                     : view_age(age, a->now_ms, alert->opened_ts));
         break;
     case 4: gui_text_fit(theme->dim, view_sentence(text, alert->sentence)); break;
-    default:
-        behind_text(alert, text, sizeof text);
-        gui_text_fit(theme->faint, text);
+    default: behind_text(alert, text, sizeof text); gui_text_fit(theme->faint, text);
     }
 }
 
@@ -115,8 +117,9 @@ static void go_behind(App *a, const Alert *alert)
 
 void panel_alerts(App *a)
 {
-    static const TableColumn columns[] = {{N_("State"), 104},  {N_("What"), -1}, {N_("Since"), 150},
-                                          {N_("For"), 92}, {N_("Why"), -1.5F}, {N_("What is behind it"), -1}};
+    static const TableColumn columns[] = {
+        {N_("State"), 104}, {N_("What"), -1},   {N_("Since"), 150, .below = 760},
+        {N_("For"), 92},    {N_("Why"), -1.5F}, {N_("What is behind it"), -1, .below = 960}};
     uint64_t key = list_key(a->model->version * 2 + a->alerts_closed, "");
 
     if (list_renew(&a->alerts, key, a->model->n_alerts + 1))
@@ -127,8 +130,14 @@ void panel_alerts(App *a)
     if (a->alerts.n == 0)
         nothing_open(a);
     else {
-        const DataTable t = {.id = "alerts", .columns = columns, .n_columns = ELEMENTS(columns), .n_rows = a->alerts.n,
-                             .focus = a->focus_panel, .userdata = a, .cell = alert_cell, .row_id = alert_id};
+        const DataTable t = {.id = "alerts",
+                             .columns = columns,
+                             .n_columns = ELEMENTS(columns),
+                             .n_rows = a->alerts.n,
+                             .focus = a->focus_panel,
+                             .userdata = a,
+                             .cell = alert_cell,
+                             .row_id = alert_id};
         ptrdiff_t hit = data_table(&t, gui_avail());
         if (hit >= 0)
             go_behind(a, alert_row(a, (size_t)hit));

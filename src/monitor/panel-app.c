@@ -1,7 +1,8 @@
-/* One app: its state on each PC, and for the chosen PC its history: hours, latency, changes with their evidence, journal.
+/* One app: its state on each PC, and for the chosen PC its history: hours, latency, changes with
+ * their evidence, journal.
  *
- * The history is asked for by REST when the panel opens, again when a change arrives, and each 30 s; until it is here
- * the cards say so, and afterwards they say how old it is. */
+ * The history is asked for by REST when the panel opens, again when a change arrives, and each 30
+ * s; until it is here the cards say so, and afterwards they say how old it is. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +52,8 @@ static void chosen_mark(const char *pc_id)
 {
     GuiVec p = gui_cursor();
 
-    draw_rect(p.x - gui_px(9), p.y - gui_px(3), p.x - gui_px(6), p.y + gui_px(21), theme->accent, gui_px(2));
+    draw_rect(p.x - gui_px(9), p.y - gui_px(3), p.x - gui_px(6), p.y + gui_px(21), theme->accent,
+              gui_px(2));
     gui_font_push(GUI_FONT_BOLD);
     gui_text_fit(theme->text, pc_id);
     gui_font_pop();
@@ -94,12 +96,22 @@ static void states_list(App *a, size_t app)
 
 static void states_card(App *a, GuiVec size)
 {
-    static const TableColumn columns[] = {{N_("PC"), -1}, {N_("State"), 118}, {N_("Expected"), 84}, {N_("For"), 84}, {N_("Latency"), 76}};
+    static const TableColumn columns[] = {{N_("PC"), -1},
+                                          {N_("State"), 118},
+                                          {N_("Expected"), 84},
+                                          {N_("For"), 84},
+                                          {N_("Latency"), 76}};
 
     gui_card_begin("states", size);
     card_title(_("State on each PC"), NULL);
-    const DataTable t = {.id = "states", .columns = columns, .n_columns = ELEMENTS(columns), .n_rows = a->pc_rows.n,
-                         .focus = a->focus_panel, .userdata = a, .cell = state_cell, .row_id = state_id};
+    const DataTable t = {.id = "states",
+                         .columns = columns,
+                         .n_columns = ELEMENTS(columns),
+                         .n_rows = a->pc_rows.n,
+                         .focus = a->focus_panel,
+                         .userdata = a,
+                         .cell = state_cell,
+                         .row_id = state_id};
     ptrdiff_t hit = data_table(&t, gui_avail());
     if (hit >= 0)
         text_copy(a->place.pc_id, sizeof a->place.pc_id, state_row(a, (size_t)hit)->pc_id);
@@ -112,7 +124,9 @@ void app_actions_row(App *a, const char *app_id, const char *pc_id)
 {
     static const struct {
         const char *id, *label, *action;
-    } actions[] = {{"action/start", N_("Start"), "start"}, {"action/stop", N_("Stop"), "stop"}, {"action/restart", N_("Restart"), "restart"}};
+    } actions[] = {{"action/start", N_("Start"), "start"},
+                   {"action/stop", N_("Stop"), "stop"},
+                   {"action/restart", N_("Restart"), "restart"}};
     const char *reason = app_actions_reason(a);
     bool tip = false;
     char check[64];
@@ -151,7 +165,8 @@ static void now_lines(App *a, const ServiceRow *s)
     gui_textf(theme->dim, _("for %s"), view_age(age, a->now_ms, s->since_ts));
     if (s->sentence[0])
         gui_text_fit(theme->text, view_sentence(sentence, s->sentence));
-    snprintf(line, sizeof line, _("last check: %s  \u00b7  last healthy: %s"), view_age(checked, a->now_ms, s->last_check_ts),
+    snprintf(line, sizeof line, _("last check: %s  \u00b7  last healthy: %s"),
+             view_age(checked, a->now_ms, s->last_check_ts),
              view_age(healthy, a->now_ms, s->last_healthy_ts));
     if (s->port) {
         size_t len = strlen(line);
@@ -159,12 +174,14 @@ static void now_lines(App *a, const ServiceRow *s)
     }
     if (s->restarts) {
         size_t len = strlen(line);
-        snprintf(line + len, sizeof line - len, P_("  \u00b7  %u restart", "  \u00b7  %u restarts", s->restarts), s->restarts);
+        snprintf(line + len, sizeof line - len,
+                 P_("  \u00b7  %u restart", "  \u00b7  %u restarts", s->restarts), s->restarts);
     }
     gui_text_fit(theme->faint, line);
     if (s->hints)
-        gui_text_fit(theme->faint, s->hints & HINT_NOT_ENABLED ? _("not enabled: will not survive a reboot")
-                                                                : _("linger is off: it stops at logout"));
+        gui_text_fit(theme->faint, s->hints & HINT_NOT_ENABLED
+                                       ? _("not enabled: will not survive a reboot")
+                                       : _("linger is off: it stops at logout"));
 }
 
 static void now_card(App *a, const ServiceRow *s, GuiVec size)
@@ -233,7 +250,8 @@ static void change_cell(void *userdata, size_t row, int column)
     switch (column) {
     case 0:
         gui_font_push(GUI_FONT_MONO);
-        gui_text_fit(t->row.id == c->a->evidence_id ? theme->accent : theme->dim, view_date(time, t->row.ts));
+        gui_text_fit(t->row.id == c->a->evidence_id ? theme->accent : theme->dim,
+                     view_date(time, t->row.ts));
         gui_font_pop();
         break;
     case 1: transition_badges(c->a, &t->row); break;
@@ -241,7 +259,8 @@ static void change_cell(void *userdata, size_t row, int column)
         if (row == 0)
             gui_text_fit(theme->dim, view_age(time, c->a->now_ms, t->row.ts));
         else
-            gui_text_fit(theme->dim, view_duration(time, c->d->transitions[row - 1].row.ts - t->row.ts));
+            gui_text_fit(theme->dim,
+                         view_duration(time, c->d->transitions[row - 1].row.ts - t->row.ts));
         break;
     default: gui_text_fit(theme->dim, view_sentence(text, t->row.sentence));
     }
@@ -260,11 +279,10 @@ static void evidence(App *a, const Transition *t)
     gui_space(gui_px(2));
     GuiVec p = gui_cursor();
     draw_line(p.x, p.y - gui_px(4), p.x + gui_avail().x, p.y - gui_px(4), theme->line, 1);
-    gui_font_push(GUI_FONT_SMALL);
+    gui_align_text();
     gui_text(theme->faint, _("Evidence"));
-    gui_font_pop();
     gui_same_line(gui_px(12));
-    if (gui_button_ghost("evidence-close", _("Close"), gui_vec(0, gui_px(24))))
+    if (gui_button_ghost("evidence-close", _("Close"), gui_vec(0, 0)))
         a->evidence_id = 0;
     gui_child_begin("evidence", gui_avail(), false);
     gui_font_push(GUI_FONT_MONO);
@@ -275,16 +293,23 @@ static void evidence(App *a, const Transition *t)
 
 static void changes_table(App *a, const Detail *d)
 {
-    static const TableColumn columns[] = {{N_("Time"), 128}, {N_("Change"), 232}, {N_("Lasted"), 78}, {N_("Why"), -1}};
+    static const TableColumn columns[] = {
+        {N_("Time"), 128}, {N_("Change"), 232}, {N_("Lasted"), 78}, {N_("Why"), -1}};
     const Transition *open = evidence_of(a, d);
     float room = gui_avail().y;
     Changes c = {a, d};
-    const DataTable t = {.id = "changes", .columns = columns, .n_columns = ELEMENTS(columns), .n_rows = d->n_transitions,
-                         .userdata = &c, .cell = change_cell, .row_id = change_id};
+    const DataTable t = {.id = "changes",
+                         .columns = columns,
+                         .n_columns = ELEMENTS(columns),
+                         .n_rows = d->n_transitions,
+                         .userdata = &c,
+                         .cell = change_cell,
+                         .row_id = change_id};
     ptrdiff_t hit = data_table(&t, gui_vec(gui_avail().x, open ? floorf(room * .5F) : room));
 
     if (hit >= 0)
-        a->evidence_id = a->evidence_id == d->transitions[hit].row.id ? 0 : d->transitions[hit].row.id;
+        a->evidence_id =
+            a->evidence_id == d->transitions[hit].row.id ? 0 : d->transitions[hit].row.id;
     if (open)
         evidence(a, open);
 }
@@ -295,10 +320,12 @@ static void changes_card(App *a, const Detail *d, GuiVec size)
 
     gui_card_begin("changes", size);
     if (d && d->n_transitions)
-        snprintf(note, sizeof note, _("%zu in the history; a click shows the evidence"), d->n_transitions);
+        snprintf(note, sizeof note, _("%zu in the history; a click shows the evidence"),
+                 d->n_transitions);
     card_title(_("Changes"), note[0] ? note : NULL);
     if (detail_ready(d) && d->n_transitions == 0)
-        empty_state(ICON_CLOCK, _("No changes"), _("It has been in its state for as long as the history goes back."), NULL);
+        empty_state(ICON_CLOCK, _("No changes"),
+                    _("It has been in its state for as long as the history goes back."), NULL);
     else if (d && d->state == DETAIL_READY)
         changes_table(a, d);
     gui_card_end();
@@ -308,7 +335,9 @@ static void changes_card(App *a, const Detail *d, GuiVec size)
 
 static GuiColor priority_color(int priority)
 {
-    return priority <= 3 ? theme_status(STATUS_DOWN) : priority == 4 ? theme_status(STATUS_WARN) : theme->text;
+    return priority <= 3   ? theme_status(STATUS_DOWN)
+           : priority == 4 ? theme_status(STATUS_WARN)
+                           : theme->text;
 }
 
 static void journal_copy(const Detail *d, const char *filter)
@@ -340,7 +369,8 @@ static void journal_lines(const Detail *d, const char *filter)
     }
     gui_font_pop();
     if (shown == 0)
-        gui_text(theme->faint, d->n_journal ? _("No line matches this filter.") : _("The journal of this service is empty."));
+        gui_text(theme->faint, d->n_journal ? _("No line matches this filter.")
+                                            : _("The journal of this service is empty."));
     gui_child_end();
 }
 
@@ -357,7 +387,8 @@ static void journal_tools(App *a, const Detail *d, float right, float top)
     if (fw < gui_px(60))
         return;
     gui_set_cursor(gui_vec(right - cw - fw - gui_px(8), top));
-    filter_field("journal-filter", _("Filter"), a->journal_filter, sizeof a->journal_filter, fw, a->focus_filter);
+    filter_field("journal-filter", _("Filter"), a->journal_filter, sizeof a->journal_filter, fw,
+                 a->focus_filter);
 }
 
 static void journal_body(App *a, const Detail *d)
@@ -413,51 +444,71 @@ static void journal_card(App *a, const Detail *d, GuiVec size)
 static void gone(App *a)
 {
     gui_card_begin("gone", gui_vec(0, 0));
-    if (empty_state(ICON_SERVICES, _("This service is not watched"), _("The registry no longer names it."), _("All services")))
+    if (empty_state(ICON_SERVICES, _("This service is not watched"),
+                    _("The registry no longer names it."), _("All services")))
         app_go_panel(a, PLACE_SERVICES);
     gui_card_end();
 }
 
-static void history_rows(App *a, const Detail *d, float gap, float lists)
+static void wide_rows(App *a, const ServiceRow *row, const Detail *d, float states, float lists)
 {
-    GuiVec room = gui_avail();
-    float left = floorf(room.x * .62F);
+    const float gap = gui_px(14), width = gui_avail().x;
+    float left = floorf(width * .58F);
 
+    states_card(a, gui_vec(left, states));
+    gui_same_line(gap);
+    now_card(a, row, gui_vec(width - left - gap, states));
+    card_gap();
+    left = floorf(width * .62F);
     hours_card(d, gui_vec(left, gui_px(CHART_H)));
     gui_same_line(gap);
-    latency_card(d, gui_vec(room.x - left - gap, gui_px(CHART_H)));
+    latency_card(d, gui_vec(width - left - gap, gui_px(CHART_H)));
     card_gap();
-    left = floorf(room.x * .62F);
     changes_card(a, d, gui_vec(left, lists));
     gui_same_line(gap);
-    journal_card(a, d, gui_vec(room.x - left - gap, lists));
+    journal_card(a, d, gui_vec(width - left - gap, lists));
+}
+
+static void narrow_rows(App *a, const ServiceRow *row, const Detail *d, float states, float lists)
+{
+    const float width = gui_avail().x;
+
+    now_card(a, row, gui_vec(width, gui_px(184)));
+    card_gap();
+    states_card(a, gui_vec(width, states));
+    card_gap();
+    hours_card(d, gui_vec(width, gui_px(CHART_H)));
+    card_gap();
+    changes_card(a, d, gui_vec(width, lists));
+    card_gap();
+    journal_card(a, d, gui_vec(width, lists));
+    card_gap();
+    latency_card(d, gui_vec(width, gui_px(CHART_H)));
 }
 
 void panel_app(App *a)
 {
     const Model *m = a->model;
     size_t app = model_find_app(m, a->place.app_id);
-    float gap = gui_px(14);
 
-    if (app == MODEL_NONE) {
+    if (app != MODEL_NONE)
+        choose_pc(a, app);
+    const ServiceRow *row = model_service(m, a->place.app_id, a->place.pc_id);
+    if (app == MODEL_NONE || !row) {
         gone(a);
         return;
     }
-    choose_pc(a, app);
     states_list(a, app);
-    const ServiceRow *row = model_service(m, a->place.app_id, a->place.pc_id);
     const Detail *d = app_detail(a, a->place.app_id, a->place.pc_id);
-    float states = gui_px(86) + gui_px(35) * (float)MAX(3, MIN(a->pc_rows.n, STATES_MAX));
-    float spacing = 2 * gui_px(14), lists = gui_avail().y - states - gui_px(CHART_H) - spacing;
+    size_t shown = MAX((size_t)3, MIN(a->pc_rows.n, (size_t)STATES_MAX));
+    float states = gui_px(86) + gui_px(35) * (float)shown;
+    float lists =
+        fmaxf(gui_avail().y - states - gui_px(CHART_H) - 2 * gui_px(14), gui_px(LISTS_MIN));
 
     gui_child_begin("scroll", gui_avail(), false);
-    GuiVec room = gui_avail();
-    float left = floorf(room.x * .58F);
-    states_card(a, gui_vec(left, states));
-    gui_same_line(gap);
-    if (row)
-        now_card(a, row, gui_vec(room.x - left - gap, states));
-    card_gap();
-    history_rows(a, d, gap, fmaxf(lists, gui_px(LISTS_MIN)));
+    if (is_narrow())
+        narrow_rows(a, row, d, states, lists);
+    else
+        wide_rows(a, row, d, states, lists);
     gui_child_end();
 }

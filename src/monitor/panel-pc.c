@@ -27,26 +27,32 @@ static void skew_text(const PcRow *p, char ret[static VIEW_TEXT])
     else if (p->skew_ms > -1000 && p->skew_ms < 1000)
         snprintf(ret, VIEW_TEXT, "%s", _("none"));
     else
-        snprintf(ret, VIEW_TEXT, "%.20s %.30s", view_duration(size, p->skew_ms < 0 ? -p->skew_ms : p->skew_ms),
+        snprintf(ret, VIEW_TEXT, "%.20s %.30s",
+                 view_duration(size, p->skew_ms < 0 ? -p->skew_ms : p->skew_ms),
                  p->skew_ms < 0 ? _("behind") : _("ahead"));
 }
 
 static void reach_card(App *a, const PcRow *p)
 {
-    char age[VIEW_TEXT], lag[VIEW_TEXT], skew[VIEW_TEXT], checked[VIEW_TEXT], state[128], sentence[SENTENCE_MAX];
-    const char *way = p->is_self ? _("directly") : p->events ? _("ssh, live events") : _("ssh, by polling");
+    char age[VIEW_TEXT], lag[VIEW_TEXT], skew[VIEW_TEXT], checked[VIEW_TEXT], state[128],
+        sentence[SENTENCE_MAX];
+    const char *way = p->is_self  ? _("directly")
+                      : p->events ? _("ssh, live events")
+                                  : _("ssh, by polling");
     bool trouble = p->sentence[0] != '\0';
 
     gui_card_begin("reach", gui_vec(0, gui_px(trouble ? 108 : 78)));
     GuiVec o = gui_cursor();
     float w = gui_avail().x / 5;
     skew_text(p, skew);
-    snprintf(state, sizeof state, _("%s for %s"), p->reachable ? _("Reachable") : _("Unreachable"), view_age(age, a->now_ms, p->since_ts));
+    snprintf(state, sizeof state, _("%s for %s"), p->reachable ? _("Reachable") : _("Unreachable"),
+             view_age(age, a->now_ms, p->since_ts));
     fact(o.x, o.y, w, _("State"), state, p->reachable ? theme->text : theme_status(STATUS_UNKNOWN));
     fact(o.x + w, o.y, w, _("Lag"), view_latency(lag, p->reachable ? p->lag_us : -1), theme->text);
     fact(o.x + 2 * w, o.y, w, _("How it is reached"), way, theme->text);
     fact(o.x + 3 * w, o.y, w, _("Clock"), skew, theme->text);
-    fact(o.x + 4 * w, o.y, w, _("Last check"), view_age(checked, a->now_ms, p->last_check_ts), theme->text);
+    fact(o.x + 4 * w, o.y, w, _("Last check"), view_age(checked, a->now_ms, p->last_check_ts),
+         theme->text);
     GuiRect r = {o.x, o.y, o.x + w, o.y + gui_px(40)};
     gui_mark("reach-state", state, r);
     if (trouble) {
@@ -73,8 +79,13 @@ static void port_cell(const ServiceRow *s)
         return;
     }
     snprintf(text, sizeof text, "%u %s", s->port,
-             s->port_listening < 0 ? "" : s->port_listening ? _("open") : _("closed"));
-    gui_text_fit(s->port_listening == 0 && s->expected == EXPECTED_RUNNING ? theme_status(STATUS_DOWN) : theme->dim, text);
+             s->port_listening < 0 ? ""
+             : s->port_listening   ? _("open")
+                                   : _("closed"));
+    gui_text_fit(s->port_listening == 0 && s->expected == EXPECTED_RUNNING
+                     ? theme_status(STATUS_DOWN)
+                     : theme->dim,
+                 text);
 }
 
 static void health_cell(const ServiceRow *s)
@@ -95,7 +106,8 @@ static void remark_cell(const ServiceRow *s)
     char text[SENTENCE_MAX + 160], sentence[SENTENCE_MAX];
 
     snprintf(text, sizeof text, "%s%s%s%s%s", view_sentence(sentence, s->sentence),
-             s->sentence[0] && s->hints ? "; " : "", s->hints & HINT_NOT_ENABLED ? _("not enabled: will not survive a reboot") : "",
+             s->sentence[0] && s->hints ? "; " : "",
+             s->hints & HINT_NOT_ENABLED ? _("not enabled: will not survive a reboot") : "",
              s->hints & HINT_NOT_ENABLED && s->hints & HINT_LINGER_OFF ? "; " : "",
              s->hints & HINT_LINGER_OFF ? _("linger is off: it stops at logout") : "");
     gui_text_fit(theme->dim, text[0] ? text : s->title);
@@ -124,26 +136,44 @@ static void cell(void *userdata, size_t row, int column)
 
 static ServiceOrder order_of(int column)
 {
-    static const ServiceOrder orders[] = {ORDER_APP, ORDER_APP, ORDER_STATUS, ORDER_SINCE, ORDER_PORT, ORDER_LATENCY, ORDER_CHANGES, ORDER_STATUS};
+    static const ServiceOrder orders[] = {ORDER_APP,  ORDER_APP,     ORDER_STATUS,  ORDER_SINCE,
+                                          ORDER_PORT, ORDER_LATENCY, ORDER_CHANGES, ORDER_STATUS};
 
     return orders[(size_t)column < ELEMENTS(orders) ? (size_t)column : 0];
 }
 
 static void services_card(App *a)
 {
-    static const TableColumn columns[] = {{N_("Service"), -.9F}, {N_("Expected"), 96}, {N_("Actual"), 130}, {N_("For"), 96},
-                                          {N_("Port"), 110}, {N_("Health"), 116}, {N_("Restarts"), 92, true}, {N_("Remark"), -1.7F}};
-    uint64_t key = list_key(a->model->version * 32 + 16 + (uint64_t)a->pc_sort.column * 2 + a->pc_sort.descending, a->place.pc_id);
+    static const TableColumn columns[] = {{N_("Service"), -.9F},
+                                          {N_("Expected"), 96, .below = 760},
+                                          {N_("Actual"), 130},
+                                          {N_("For"), 96},
+                                          {N_("Port"), 110},
+                                          {N_("Health"), 116, .below = 860},
+                                          {N_("Restarts"), 92, true, 1000},
+                                          {N_("Remark"), -1.7F}};
+    uint64_t key = list_key(a->model->version * 32 + 16 + (uint64_t)a->pc_sort.column * 2 +
+                                a->pc_sort.descending,
+                            a->place.pc_id);
 
     if (list_renew(&a->pc_rows, key, a->model->n_services + 1))
-        a->pc_rows.n = view_services(a->model, "", a->place.pc_id, order_of(a->pc_sort.column), a->pc_sort.descending, a->pc_rows.rows);
+        a->pc_rows.n = view_services(a->model, "", a->place.pc_id, order_of(a->pc_sort.column),
+                                     a->pc_sort.descending, a->pc_rows.rows);
     gui_card_begin("apps", gui_vec(0, 0));
     card_title(_("Services"), _("expected against actual; a row opens its history"));
     if (a->pc_rows.n == 0)
-        empty_state(ICON_SERVICES, _("No services"), _("The registry expects nothing on this PC."), NULL);
+        empty_state(ICON_SERVICES, _("No services"), _("The registry expects nothing on this PC."),
+                    NULL);
     else {
-        const DataTable t = {.id = "apps", .columns = columns, .n_columns = ELEMENTS(columns), .n_rows = a->pc_rows.n,
-                             .sort = &a->pc_sort, .focus = a->focus_panel, .userdata = a, .cell = cell, .row_id = row_id};
+        const DataTable t = {.id = "apps",
+                             .columns = columns,
+                             .n_columns = ELEMENTS(columns),
+                             .n_rows = a->pc_rows.n,
+                             .sort = &a->pc_sort,
+                             .focus = a->focus_panel,
+                             .userdata = a,
+                             .cell = cell,
+                             .row_id = row_id};
         ptrdiff_t hit = data_table(&t, gui_avail());
         if (hit >= 0)
             app_go_app(a, service_row(a, (size_t)hit)->app_id, a->place.pc_id);
@@ -157,7 +187,8 @@ void panel_pc(App *a)
 
     if (pc == MODEL_NONE) {
         gui_card_begin("gone", gui_vec(0, 0));
-        if (empty_state(ICON_PC, _("This PC is not watched"), _("The registry no longer names it."), _("All PCs")))
+        if (empty_state(ICON_PC, _("This PC is not watched"), _("The registry no longer names it."),
+                        _("All PCs")))
             app_go_panel(a, PLACE_PCS);
         gui_card_end();
         return;

@@ -43,8 +43,14 @@ static void pc_cell(void *userdata, size_t row, int column)
         gui_text_fit(theme->dim, age);
         break;
     case 4: gui_text_fit(theme->dim, view_latency(age, p->reachable ? p->lag_us : -1)); break;
-    case 5: gui_text_fit(theme->dim, p->is_self ? _("this daemon's PC") : p->events ? _("live events") : _("polled")); break;
-    default: gui_text_fit(theme->dim, p->sentence[0] ? view_sentence(text, p->sentence) : p->version_uname);
+    case 5:
+        gui_text_fit(theme->dim, p->is_self  ? _("this daemon's PC")
+                                 : p->events ? _("live events")
+                                             : _("polled"));
+        break;
+    default:
+        gui_text_fit(theme->dim,
+                     p->sentence[0] ? view_sentence(text, p->sentence) : p->version_uname);
     }
 }
 
@@ -61,7 +67,8 @@ static int compare_pcs(const PcRow *x, const PcRow *y, int column)
 static int compare_indexes(const void *i, const void *k, void *userdata)
 {
     const App *a = userdata;
-    const PcRow *x = &a->model->pcs[*(const uint32_t *)i], *y = &a->model->pcs[*(const uint32_t *)k];
+    const PcRow *x = &a->model->pcs[*(const uint32_t *)i],
+                *y = &a->model->pcs[*(const uint32_t *)k];
     int r = compare_pcs(x, y, a->pcs_sort.column);
 
     r = a->pcs_sort.descending ? -r : r;
@@ -70,7 +77,8 @@ static int compare_indexes(const void *i, const void *k, void *userdata)
 
 static void pcs_list(App *a)
 {
-    uint64_t key = list_key(a->model->version * 32 + (uint64_t)a->pcs_sort.column * 2 + a->pcs_sort.descending, "");
+    uint64_t key = list_key(
+        a->model->version * 32 + (uint64_t)a->pcs_sort.column * 2 + a->pcs_sort.descending, "");
 
     if (!list_renew(&a->pc_rows, key, a->model->n_pcs + 1))
         return;
@@ -82,16 +90,25 @@ static void pcs_list(App *a)
 
 void panel_pcs(App *a)
 {
-    static const TableColumn columns[] = {{N_("PC"), -1},     {N_("State"), 130},     {N_("For"), 100}, {N_("Healthy"), 100},
-                                          {N_("Lag"), 90, true}, {N_("Seen by"), 140}, {N_("Remark"), -1.6F}};
+    static const TableColumn columns[] = {
+        {N_("PC"), -1},       {N_("State"), 130},         {N_("For"), 100},
+        {N_("Healthy"), 100}, {N_("Lag"), 90, true, 900}, {N_("Seen by"), 140, .below = 820},
+        {N_("Remark"), -1.6F}};
 
     pcs_list(a);
     gui_card_begin("pcs", gui_vec(0, 0));
     if (a->pc_rows.n == 0)
         empty_state(ICON_PC, _("No PCs"), _("The registry names no PC yet."), NULL);
     else {
-        const DataTable t = {.id = "pcs", .columns = columns, .n_columns = ELEMENTS(columns), .n_rows = a->pc_rows.n,
-                             .sort = &a->pcs_sort, .focus = a->focus_panel, .userdata = a, .cell = pc_cell, .row_id = pc_id};
+        const DataTable t = {.id = "pcs",
+                             .columns = columns,
+                             .n_columns = ELEMENTS(columns),
+                             .n_rows = a->pc_rows.n,
+                             .sort = &a->pcs_sort,
+                             .focus = a->focus_panel,
+                             .userdata = a,
+                             .cell = pc_cell,
+                             .row_id = pc_id};
         ptrdiff_t hit = data_table(&t, gui_avail());
         if (hit >= 0)
             app_go_pc(a, pc_row(a, (size_t)hit)->pc_id);

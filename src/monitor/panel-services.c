@@ -1,5 +1,5 @@
-/* Every service on every PC in one list that sorts and filters; made for 10,000 rows: order and filter are computed once
- * per change, and only the rows in sight are built. */
+/* Every service on every PC in one list that sorts and filters; made for 10,000 rows: order and
+ * filter are computed once per change, and only the rows in sight are built. */
 #include <stdio.h>
 #include <string.h>
 
@@ -41,7 +41,8 @@ static void service_cell(void *userdata, size_t row, int column)
 
 static ServiceOrder order_of(int column)
 {
-    static const ServiceOrder orders[] = {ORDER_STATUS, ORDER_APP, ORDER_PC, ORDER_SINCE, ORDER_CHANGES, ORDER_LATENCY, ORDER_STATUS};
+    static const ServiceOrder orders[] = {ORDER_STATUS,  ORDER_APP,     ORDER_PC,    ORDER_SINCE,
+                                          ORDER_CHANGES, ORDER_LATENCY, ORDER_STATUS};
 
     return orders[(size_t)column < ELEMENTS(orders) ? (size_t)column : 0];
 }
@@ -50,8 +51,8 @@ static void toolbar(App *a)
 {
     char text[96];
 
-    filter_field("filter", _("Filter by service, PC, tag, state or reason"), a->services_filter, sizeof a->services_filter,
-                 gui_px(420), a->focus_filter);
+    filter_field("filter", _("Filter by service, PC, tag, state or reason"), a->services_filter,
+                 sizeof a->services_filter, gui_px(420), a->focus_filter);
     gui_same_line(gui_px(14));
     gui_align_text();
     snprintf(text, sizeof text, P_("%zu service", "%zu services", a->services.n), a->services.n);
@@ -61,24 +62,41 @@ static void toolbar(App *a)
 
 void panel_services(App *a)
 {
-    static const TableColumn columns[] = {{N_("State"), 130}, {N_("Service"), -1}, {N_("PC"), -.9F}, {N_("For"), 100},
-                                          {N_("Changes 24 h"), 116, true}, {N_("Latency"), 96, true}, {N_("Remark"), -1.7F}};
-    uint64_t key = list_key(a->model->version * 32 + (uint64_t)a->services_sort.column * 2 + a->services_sort.descending, a->services_filter);
+    static const TableColumn columns[] = {{N_("State"), 130},
+                                          {N_("Service"), -1},
+                                          {N_("PC"), -.9F},
+                                          {N_("For"), 100},
+                                          {N_("Changes 24 h"), 116, true, 940},
+                                          {N_("Latency"), 96, true, 860},
+                                          {N_("Remark"), -1.7F}};
+    uint64_t key = list_key(a->model->version * 32 + (uint64_t)a->services_sort.column * 2 +
+                                a->services_sort.descending,
+                            a->services_filter);
 
     if (list_renew(&a->services, key, a->model->n_services + 1))
-        a->services.n = view_services(a->model, a->services_filter, NULL, order_of(a->services_sort.column),
-                                      a->services_sort.descending, a->services.rows);
+        a->services.n =
+            view_services(a->model, a->services_filter, NULL, order_of(a->services_sort.column),
+                          a->services_sort.descending, a->services.rows);
     gui_card_begin("services", gui_vec(0, 0));
     toolbar(a);
     if (a->model->n_services == 0)
-        empty_state(ICON_SERVICES, _("Nothing is registered yet"), _("services_api discover finds the services of this PC."), NULL);
+        empty_state(ICON_SERVICES, _("Nothing is registered yet"),
+                    _("services_api discover finds the services of this PC."), NULL);
     else if (a->services.n == 0) {
-        if (empty_state(ICON_SEARCH, _("Nothing matches"), _("No service matches this filter."), _("Clear filter")))
+        if (empty_state(ICON_SEARCH, _("Nothing matches"), _("No service matches this filter."),
+                        _("Clear filter")))
             a->services_filter[0] = '\0';
     } else {
-        const DataTable t = {.id = "services", .columns = columns, .n_columns = ELEMENTS(columns), .n_rows = a->services.n,
-                             .sort = &a->services_sort, .stripes = true, .focus = a->focus_panel, .userdata = a,
-                             .cell = service_cell, .row_id = service_id};
+        const DataTable t = {.id = "services",
+                             .columns = columns,
+                             .n_columns = ELEMENTS(columns),
+                             .n_rows = a->services.n,
+                             .sort = &a->services_sort,
+                             .stripes = true,
+                             .focus = a->focus_panel,
+                             .userdata = a,
+                             .cell = service_cell,
+                             .row_id = service_id};
         ptrdiff_t hit = data_table(&t, gui_avail());
         if (hit >= 0)
             app_go_app(a, service_row(a, (size_t)hit)->app_id, service_row(a, (size_t)hit)->pc_id);

@@ -27,7 +27,8 @@ void options_draw(App *a); /* the settings popup */
 
 /* Shared by panels. */
 void status_grid(App *a, GuiVec size);
-float status_grid_height(App *a, float width); /* 0: too big for its natural height, give it what there is */
+float status_grid_height(
+    App *a, float width); /* 0: too big for its natural height, give it what there is */
 void transition_line(App *a, const Transition *t, const char *id); /* one row of "recent changes" */
 void transition_badges(App *a, const TransitionRow *row);
 void app_actions_row(App *a, const char *app_id, const char *pc_id);

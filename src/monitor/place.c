@@ -59,5 +59,6 @@ void place_write(const Place *p, char *ret, size_t size)
 
 bool place_equal(const Place *a, const Place *b)
 {
-    return a->kind == b->kind && strcmp(a->app_id, b->app_id) == 0 && strcmp(a->pc_id, b->pc_id) == 0;
+    return a->kind == b->kind && strcmp(a->app_id, b->app_id) == 0 &&
+           strcmp(a->pc_id, b->pc_id) == 0;
 }

@@ -1,5 +1,6 @@
-/* Where the person is: a panel, and for two of them which PC or which app. Its text form is what --panel takes and what
- * the settings remember: overview, pcs, services, live, alerts, pc/PC, app/APP, app/APP/PC. */
+/* Where the person is: a panel, and for two of them which PC or which app. Its text form is what
+ * --panel takes and what the settings remember: overview, pcs, services, live, alerts, pc/PC,
+ * app/APP, app/APP/PC. */
 #pragma once
 
 #include <stdbool.h>

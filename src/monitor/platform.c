@@ -1,10 +1,12 @@
 /* Three ways to a picture behind one set of calls.
  *
- * ImGui 1.86 has no queue of input: a key that goes down and up between two frames is lost. So platform_wait() returns
- * after each edge, and the caller builds a frame for it; the unchanged-picture check keeps that cheap.
+ * ImGui 1.86 has no queue of input: a key that goes down and up between two frames is lost. So
+ * platform_wait() returns after each edge, and the caller builds a frame for it; the
+ * unchanged-picture check keeps that cheap.
  *
- * Headless uses EGL on Mesa's surfaceless platform: no X, no Wayland, the same OpenGL code, byte-identical pictures.
- * Where OpenGL 3.3 is missing, SDL_Renderer draws the same triangles on the CPU (gui_soft_draw). */
+ * Headless uses EGL on Mesa's surfaceless platform: no X, no Wayland, the same OpenGL code,
+ * byte-identical pictures. Where OpenGL 3.3 is missing, SDL_Renderer draws the same triangles on
+ * the CPU (gui_soft_draw). */
 #include "monitor/platform.h"
 
 #include <EGL/egl.h>
@@ -47,34 +49,57 @@ struct Platform {
 
 static int egl_open(Platform *p, char *error, size_t size)
 {
-    static const EGLint config_attributes[] = {EGL_SURFACE_TYPE, EGL_PBUFFER_BIT, EGL_RENDERABLE_TYPE, EGL_OPENGL_BIT,
-                                               EGL_RED_SIZE, 8, EGL_GREEN_SIZE, 8, EGL_BLUE_SIZE, 8, EGL_ALPHA_SIZE, 8, EGL_NONE};
-    static const EGLint context_attributes[] = {EGL_CONTEXT_MAJOR_VERSION, 3, EGL_CONTEXT_MINOR_VERSION, 3,
-                                                EGL_CONTEXT_OPENGL_PROFILE_MASK, EGL_CONTEXT_OPENGL_CORE_PROFILE_BIT, EGL_NONE};
+    static const EGLint config_attributes[] = {EGL_SURFACE_TYPE,
+                                               EGL_PBUFFER_BIT,
+                                               EGL_RENDERABLE_TYPE,
+                                               EGL_OPENGL_BIT,
+                                               EGL_RED_SIZE,
+                                               8,
+                                               EGL_GREEN_SIZE,
+                                               8,
+                                               EGL_BLUE_SIZE,
+                                               8,
+                                               EGL_ALPHA_SIZE,
+                                               8,
+                                               EGL_NONE};
+    static const EGLint context_attributes[] = {EGL_CONTEXT_MAJOR_VERSION,
+                                                3,
+                                                EGL_CONTEXT_MINOR_VERSION,
+                                                3,
+                                                EGL_CONTEXT_OPENGL_PROFILE_MASK,
+                                                EGL_CONTEXT_OPENGL_CORE_PROFILE_BIT,
+                                                EGL_NONE};
     const EGLint surface_attributes[] = {EGL_WIDTH, p->width, EGL_HEIGHT, p->height, EGL_NONE};
-    PFNEGLGETPLATFORMDISPLAYEXTPROC get_display = (PFNEGLGETPLATFORMDISPLAYEXTPROC)eglGetProcAddress("eglGetPlatformDisplayEXT");
+    PFNEGLGETPLATFORMDISPLAYEXTPROC get_display =
+        (PFNEGLGETPLATFORMDISPLAYEXTPROC)eglGetProcAddress("eglGetPlatformDisplayEXT");
     EGLConfig config;
     EGLint n = 0;
 
     if (get_display)
         p->display = get_display(EGL_PLATFORM_SURFACELESS_MESA, EGL_DEFAULT_DISPLAY, NULL);
     if (p->display == EGL_NO_DISPLAY || !eglInitialize(p->display, NULL, NULL)) {
-        text_copy(error, size, _("EGL has no surfaceless display here (Mesa is needed: libegl-mesa0, libgl1-mesa-dri)"));
+        text_copy(error, size,
+                  _("EGL has no surfaceless display here (Mesa is needed: libegl-mesa0, "
+                    "libgl1-mesa-dri)"));
         return -ENOTSUP;
     }
-    if (eglBindAPI(EGL_OPENGL_API) && eglChooseConfig(p->display, config_attributes, &config, 1, &n) && n == 1) {
+    if (eglBindAPI(EGL_OPENGL_API) &&
+        eglChooseConfig(p->display, config_attributes, &config, 1, &n) && n == 1) {
         p->context = eglCreateContext(p->display, config, EGL_NO_CONTEXT, context_attributes);
         p->surface = eglCreatePbufferSurface(p->display, config, surface_attributes);
     }
-    if (!p->context || !p->surface || !eglMakeCurrent(p->display, p->surface, p->surface, p->context)) {
-        snprintf(error, size, _("OpenGL 3.3 cannot be had through EGL (error 0x%x)"), (unsigned)eglGetError());
+    if (!p->context || !p->surface ||
+        !eglMakeCurrent(p->display, p->surface, p->surface, p->context)) {
+        snprintf(error, size, _("OpenGL 3.3 cannot be had through EGL (error 0x%x)"),
+                 (unsigned)eglGetError());
         return -ENOTSUP;
     }
     p->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     return p->wake_fd < 0 ? -errno : 0;
 }
 
-/* The display is the process's and stays: ending it unloads Mesa's driver, whose leftovers then look like our leaks. */
+/* The display is the process's and stays: ending it unloads Mesa's driver, whose leftovers then
+ * look like our leaks. */
 static void egl_close(Platform *p)
 {
     if (p->display == EGL_NO_DISPLAY)
@@ -110,9 +135,10 @@ static float display_scale(void)
 
 static int sdl_window(Platform *p, const PlatformOptions *o, Uint32 flags)
 {
-    p->window = SDL_CreateWindow("services_monitor", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED,
-                                 (int)((float)o->width * p->scale), (int)((float)o->height * p->scale),
-                                 flags | SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI);
+    p->window =
+        SDL_CreateWindow("services_monitor", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED,
+                         (int)((float)o->width * p->scale), (int)((float)o->height * p->scale),
+                         flags | SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI);
     if (!p->window)
         return -ENOTSUP;
     SDL_SetWindowMinimumSize(p->window, (int)(WIDTH_MIN * p->scale), (int)(HEIGHT_MIN * p->scale));
@@ -162,7 +188,8 @@ static int sdl_open(Platform *p, const PlatformOptions *o, char *error, size_t s
         return -ENODEV;
     }
     p->has_sdl = true;
-    if (strcmp(SDL_GetCurrentVideoDriver(), "offscreen") == 0 || strcmp(SDL_GetCurrentVideoDriver(), "dummy") == 0) {
+    if (strcmp(SDL_GetCurrentVideoDriver(), "offscreen") == 0 ||
+        strcmp(SDL_GetCurrentVideoDriver(), "dummy") == 0) {
         text_copy(error, size, _("there is no display to open a window on"));
         return -ENODEV;
     }
@@ -171,7 +198,8 @@ static int sdl_open(Platform *p, const PlatformOptions *o, char *error, size_t s
     p->wake_event = SDL_RegisterEvents(1);
     if (!o->software && sdl_open_gl(p, o) == 0)
         return 0;
-    log_info("OpenGL 3.3 is %s, drawing without it: %s", o->software ? "not wanted" : "not to be had",
+    log_info("OpenGL 3.3 is %s, drawing without it: %s",
+             o->software ? "not wanted" : "not to be had",
              o->software ? "--software" : SDL_GetError());
     if (sdl_open_software(p, o) == 0)
         return 0;
@@ -212,7 +240,9 @@ static PlatformEvents sdl_wait(Platform *p, int timeout_ms)
 {
     PlatformEvents e = {0};
     SDL_Event event;
-    bool got = timeout_ms < 0 ? SDL_WaitEvent(&event) : timeout_ms > 0 ? SDL_WaitEventTimeout(&event, timeout_ms) : SDL_PollEvent(&event);
+    bool got = timeout_ms < 0   ? SDL_WaitEvent(&event)
+               : timeout_ms > 0 ? SDL_WaitEventTimeout(&event, timeout_ms)
+                                : SDL_PollEvent(&event);
 
     for (; got; got = !e.edge && SDL_PollEvent(&event))
         sdl_event(p, &event, &e);
@@ -233,7 +263,8 @@ static bool backend_start(Platform *p)
     return p->has_backend;
 }
 
-int platform_open(const PlatformOptions *options, const GuiStyle *style, Platform **ret, char *error, size_t size)
+int platform_open(const PlatformOptions *options, const GuiStyle *style, Platform **ret,
+                  char *error, size_t size)
 {
     CLEANUP(platform_closep) Platform *p = calloc(1, sizeof *p);
 
@@ -384,7 +415,8 @@ void platform_size(const Platform *p, int *ret_width, int *ret_height)
 static bool read_pixels(Platform *p, unsigned char *pixels, int width, int height)
 {
     if (p->software)
-        return SDL_RenderReadPixels(p->renderer, NULL, SDL_PIXELFORMAT_ABGR8888, pixels, width * 4) == 0;
+        return SDL_RenderReadPixels(p->renderer, NULL, SDL_PIXELFORMAT_ABGR8888, pixels,
+                                    width * 4) == 0;
     glPixelStorei(GL_PACK_ALIGNMENT, 1);
     glReadBuffer(p->headless ? GL_BACK : GL_FRONT);
     glReadPixels(0, 0, width, height, GL_RGBA, GL_UNSIGNED_BYTE, pixels);

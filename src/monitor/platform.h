@@ -1,4 +1,5 @@
-/* The window, or none: SDL2 with OpenGL 3.3, SDL2 without OpenGL, or EGL without any display (screenshots, scripts).
+/* The window, or none: SDL2 with OpenGL 3.3, SDL2 without OpenGL, or EGL without any display
+ * (screenshots, scripts).
  *
  * One Platform per process. Everything but platform_wake() belongs to the frame thread. */
 #pragma once
@@ -14,7 +15,7 @@ typedef struct PlatformOptions {
     int width, height; /* logical pixels */
     float scale;       /* 0: what the display says */
     bool headless;
-    bool software;     /* do not try OpenGL */
+    bool software; /* do not try OpenGL */
 } PlatformOptions;
 
 typedef struct PlatformEvents {
@@ -24,15 +25,17 @@ typedef struct PlatformEvents {
     bool quit;
 } PlatformEvents;
 
-/* Opens the window and starts the GUI in it. error gets one sentence when it fails: -ENODEV no display, -ENOTSUP no
- * usable graphics. */
-int platform_open(const PlatformOptions *options, const GuiStyle *style, Platform **ret, char *error, size_t size);
+/* Opens the window and starts the GUI in it. error gets one sentence when it fails: -ENODEV no
+ * display, -ENOTSUP no usable graphics. */
+int platform_open(const PlatformOptions *options, const GuiStyle *style, Platform **ret,
+                  char *error, size_t size);
 Platform *platform_close(Platform *p);
-PlatformEvents platform_wait(Platform *p, int timeout_ms); /* 0: only what is there; negative: for ever */
-void platform_wake(Platform *p);                           /* from any thread: ends the wait */
-void platform_frame(Platform *p);                          /* before gui_frame_begin() */
-void platform_present(Platform *p);                        /* after gui_frame_end() */
-void platform_hide(Platform *p); /* at the end: a request may still be waited for */
+PlatformEvents platform_wait(Platform *p,
+                             int timeout_ms); /* 0: only what is there; negative: for ever */
+void platform_wake(Platform *p);              /* from any thread: ends the wait */
+void platform_frame(Platform *p);             /* before gui_frame_begin() */
+void platform_present(Platform *p);           /* after gui_frame_end() */
+void platform_hide(Platform *p);              /* at the end: a request may still be waited for */
 bool platform_is_hidden(const Platform *p);
 bool platform_is_slow(const Platform *p); /* drawn by the CPU: fewer frames are kinder */
 float platform_scale(const Platform *p);

@@ -1,7 +1,9 @@
-/* Scripted runs: the same App, the same frames, with input injected where a window system would bring it.
+/* Scripted runs: the same App, the same frames, with input injected where a window system would
+ * bring it.
  *
- * Items are found in the record of the last frame, so a script never knows a coordinate. Waiting builds a frame per 20 ms
- * until the expectation holds. A failed line is reported with file and number, and the run goes on: one run shows all. */
+ * Items are found in the record of the last frame, so a script never knows a coordinate. Waiting
+ * builds a frame per 20 ms until the expectation holds. A failed line is reported with file and
+ * number, and the run goes on: one run shows all. */
 #include "monitor/script.h"
 
 #include <errno.h>
@@ -15,9 +17,9 @@
 #include "basic/macro.h"
 #include "basic/text.h"
 
-#define WAIT_MS  20000
-#define STEP_MS  20
-#define REST     4 /* frames after which the picture is at rest */
+#define WAIT_MS        20000
+#define STEP_MS        20
+#define REST           4 /* frames after which the picture is at rest */
 #define LINE_MAX_BYTES 512
 
 typedef struct Script {
@@ -87,6 +89,17 @@ static bool expectation_check(Script *s, const Expectation *e, const char *text)
 
 /* ---- commands ---- */
 
+static bool number(const char *text, double low, double high, double *ret)
+{
+    char *end;
+    double n = strtod(text, &end);
+
+    if (end == text || *end || !(n >= low && n <= high))
+        return false;
+    *ret = n;
+    return true;
+}
+
 static bool point_at(Script *s, const char *id)
 {
     const GuiRecord *r = gui_record_find(id);
@@ -125,8 +138,9 @@ static bool do_type(Script *s, const char *text)
 
 static bool do_key(Script *s, const char *text)
 {
-    static const char *const names[GUI_KEY_MAX] = {"tab", "left", "right", "up", "down", "enter", "escape", "backspace",
-                                                   "space", "home", "end", "pageup", "pagedown", "delete"};
+    static const char *const names[GUI_KEY_MAX] = {"tab",   "left",   "right",     "up",    "down",
+                                                   "enter", "escape", "backspace", "space", "home",
+                                                   "end",   "pageup", "pagedown",  "delete"};
 
     if (strncmp(text, "ctrl+", 5) == 0 && text[5] >= 'a' && text[5] <= 'z' && !text[6]) {
         gui_input_chord(text[5]);
@@ -146,7 +160,11 @@ static bool do_key(Script *s, const char *text)
 
 static bool do_wheel(Script *s, const char *text)
 {
-    gui_input_wheel((float)atof(text));
+    double steps;
+
+    if (!number(text, -1000, 1000, &steps))
+        return false;
+    gui_input_wheel((float)steps);
     rest(s->a);
     return true;
 }
@@ -178,26 +196,32 @@ static bool do_lang(Script *s, const char *text)
 
 static bool do_scale(Script *s, const char *text)
 {
-    float scale = (float)atof(text);
+    double scale;
 
-    if (scale < 0.75F || scale > 3)
+    if (!number(text, 0.75, 3, &scale))
         return false;
-    s->a->settings.scale = scale;
+    s->a->settings.scale = (float)scale;
     rest(s->a);
     return true;
 }
 
 static bool do_frames(Script *s, const char *text)
 {
-    app_settle(s->a, atoi(text));
+    double frames;
+
+    if (!number(text, 0, 100000, &frames))
+        return false;
+    app_settle(s->a, (int)frames);
     return true;
 }
 
-static bool do_sleep(Script *s, const char *text)
+static bool frames_for(Script *s, const char *text)
 {
-    int64_t end = clock_now().wall_ms + atoi(text);
+    double ms;
 
-    while (clock_now().wall_ms < end) {
+    if (!number(text, 0, 600000, &ms))
+        return false;
+    for (int64_t end = clock_now().wall_ms + (int64_t)ms; clock_now().wall_ms < end;) {
         pause_ms(STEP_MS);
         app_settle(s->a, 1);
     }
@@ -224,21 +248,34 @@ static bool do_idle(Script *s, const char *text)
 {
     rest(s->a);
     uint64_t presents = s->a->presents;
-    int64_t end = clock_now().wall_ms + atoi(text);
-    while (clock_now().wall_ms < end) {
-        pause_ms(STEP_MS);
-        app_settle(s->a, 1);
-    }
-    return s->a->presents == presents;
+    return frames_for(s, text) && s->a->presents == presents;
+}
+
+/* The mean time that building a frame takes, without drawing it. */
+static bool do_bench(Script *s, const char *text)
+{
+    double frames;
+
+    if (!number(text, 1, 100000, &frames))
+        return false;
+    rest(s->a);
+    gui_record_enable(false);
+    uint64_t start = clock_now().mono_us;
+    app_settle(s->a, (int)frames);
+    printf("frame %.3f ms\n", (double)(clock_now().mono_us - start) / 1000 / frames);
+    gui_record_enable(true);
+    rest(s->a);
+    return true;
 }
 
 static const struct {
     const char *word;
     bool (*run)(Script *s, const char *text);
 } commands[] = {
-    {"click", do_click}, {"hover", do_hover}, {"type", do_type},     {"key", do_key},     {"wheel", do_wheel},
-    {"go", do_go},       {"theme", do_theme}, {"lang", do_lang},     {"scale", do_scale}, {"frames", do_frames},
-    {"sleep", do_sleep}, {"shot", do_shot},   {"clipboard", do_clipboard}, {"idle", do_idle},
+    {"click", do_click},         {"hover", do_hover},   {"type", do_type},     {"key", do_key},
+    {"wheel", do_wheel},         {"go", do_go},         {"theme", do_theme},   {"lang", do_lang},
+    {"scale", do_scale},         {"frames", do_frames}, {"sleep", frames_for}, {"shot", do_shot},
+    {"clipboard", do_clipboard}, {"idle", do_idle},     {"bench", do_bench},
 };
 
 static bool line_run(Script *s, const char *word, const char *text)
@@ -257,7 +294,8 @@ static void what_is_there(void)
 {
     const GuiRecord *title = gui_record_find("title");
 
-    log_info("  the title is \"%s\"; %d items are on the screen", title ? title->text : "", gui_record_count());
+    log_info("  the title is \"%s\"; %d items are on the screen", title ? title->text : "",
+             gui_record_count());
     for (int i = 0; getenv("SCRIPT_VERBOSE") && i < gui_record_count(); i++)
         if (gui_record_at(i)->visible)
             log_info("  item %s: %s", gui_record_at(i)->id, gui_record_at(i)->text);

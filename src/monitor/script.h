@@ -1,15 +1,20 @@
-/* `--script FILE`: the window driven without a display, by item ids and texts; `--screenshot FILE`: one picture.
+/* `--script FILE`: the window driven without a display, by item ids and texts; `--screenshot FILE`:
+ * one picture.
  *
  * One command per line, '#' starts a comment:
- *   click ID            hover ID          type TEXT         key [ctrl+]NAME     wheel N
- *   expect ID           expect-no ID      expect-text TEXT  expect-no-text TEXT  title TEXT
- *   wait ID             wait-no ID        wait-text TEXT    wait-no-text TEXT    wait-title TEXT   (at most 20 s)
- *   go PLACE            theme dark|light  lang en|es        scale N              frames N
- *   sleep MS            shot FILE         clipboard TEXT (the clipboard contains it)
- *   idle MS             (no picture is presented for so long) */
+ *   click ID, hover ID, type TEXT, key NAME, key ctrl+LETTER, wheel N
+ *   expect ID, expect-no ID, expect-text TEXT, expect-no-text TEXT, title TEXT
+ *   wait ID, wait-no ID, wait-text TEXT, wait-no-text TEXT, wait-title TEXT: at most 20 s
+ *   go PLACE, theme dark|light, lang en|es, scale N
+ *   shot FILE: a picture
+ *   clipboard TEXT: the clipboard contains it
+ *   frames N, sleep MS: go on building frames
+ *   idle MS: no picture is presented for so long
+ *   bench N: prints the mean time of N frames */
 #pragma once
 
 #include "monitor/app.h"
 
-int script_run(App *a, const char *file); /* 0: all as expected; 1: not; each failure is one line on stderr */
+int script_run(
+    App *a, const char *file); /* 0: all as expected; 1: not; each failure is one line on stderr */
 int screenshot_take(App *a, const char *file, int timeout_ms);

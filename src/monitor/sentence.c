@@ -1,8 +1,10 @@
-/* The daemon explains itself in English sentences. For another language they are recognised by their pattern and said
- * again: each "{}" of a pattern stands for any text, which is carried over as it is (numbers, names, signals).
+/* The daemon explains itself in English sentences. For another language they are recognised by
+ * their pattern and said again: each "{}" of a pattern stands for any text, which is carried over
+ * as it is (numbers, names, signals).
  *
- * A sentence that no pattern knows is shown as it came: a true English sentence is worth more than a vague translated
- * one. The patterns are those of src/api/reconcile.c and incident.c; a test feeds them through. */
+ * A sentence that no pattern knows is shown as it came: a true English sentence is worth more than
+ * a vague translated one. The patterns are those of src/api/reconcile.c and incident.c; a test
+ * feeds them through. */
 #include <string.h>
 
 #include "basic/i18n.h"
@@ -55,7 +57,8 @@ static const char *const patterns[] = {
     N_("the TLS handshake with the health URL failed"),
     N_("the health endpoint could not be asked"),
     N_("it has not been checked yet"),
-    N_("there is no user bus (dbus-user-session missing, or nobody is logged in and linger is off)"),
+    N_("there is no user bus (dbus-user-session missing, or nobody is logged in and linger is "
+       "off)"),
     N_("the systemd user manager is not running"),
     N_("the systemd manager answers with errors"),
     N_("the PC does not answer (frozen, suspended or cut off)"),

@@ -1,5 +1,5 @@
-/* Reading is forgiving, writing is whole: a temporary file beside the old one, renamed over it. No fsync: losing the size
- * of a window to a power cut is no loss worth a disk flush. */
+/* Reading is forgiving, writing is whole: a temporary file beside the old one, renamed over it. No
+ * fsync: losing the size of a window to a power cut is no loss worth a disk flush. */
 #include "monitor/settings.h"
 
 #include <errno.h>
@@ -18,7 +18,8 @@
 
 Settings settings_default(void)
 {
-    return (Settings){.width = 1440, .height = 900, .dark = true, .notify = true, .panel = "overview"};
+    return (Settings){
+        .width = 1440, .height = 900, .dark = true, .notify = true, .panel = "overview"};
 }
 
 static void set_number(int *to, const char *value, int low, int high)
@@ -135,10 +136,11 @@ int settings_save(const Settings *s, const char *path)
     FILE *f = fopen(next, "we");
     if (!f)
         return -errno;
-    fprintf(f, "# services_monitor: what the window remembers\nwidth=%d\nheight=%d\nscale_percent=%d\n", s->width, s->height,
-            (int)(s->scale * 100 + 0.5F));
-    fprintf(f, "dark=%s\nnotify=%s\nlanguage=%s\npanel=%s\nfilter=%s\n", s->dark ? "yes" : "no", s->notify ? "yes" : "no",
-            s->language, s->panel, s->filter);
+    fprintf(
+        f, "# services_monitor: what the window remembers\nwidth=%d\nheight=%d\nscale_percent=%d\n",
+        s->width, s->height, (int)(s->scale * 100 + 0.5F));
+    fprintf(f, "dark=%s\nnotify=%s\nlanguage=%s\npanel=%s\nfilter=%s\n", s->dark ? "yes" : "no",
+            s->notify ? "yes" : "no", s->language, s->panel, s->filter);
     bool bad = ferror(f) != 0;
     r = fclose(f) != 0 || bad ? -EIO : 0;
     if (r == 0 && rename(next, path) < 0)

@@ -1,7 +1,9 @@
-/* The fixed frame around every panel: sidebar, top bar, the banner of a lost daemon, and the popups of help and options.
+/* The fixed frame around every panel: sidebar, top bar, the banner of a lost daemon, and the popups
+ * of help and options.
  *
- * Only the region in the middle changes with the place. The banner pushes the panel down rather than covering it: while
- * we are blind the last known state stays readable, grey and with its age. */
+ * Only the region in the middle changes with the place. The banner pushes the panel down rather
+ * than covering it: while we are blind the last known state stays readable, grey and with its age.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,15 +17,20 @@
 
 const PanelInfo panels[PLACE_MAX] = {
     [PLACE_OVERVIEW] = {N_("Overview"), NULL, ICON_OVERVIEW, panel_overview},
-    [PLACE_PCS] = {N_("PCs"), N_("Every PC, how it is reached and how it answers"), ICON_PC, panel_pcs},
-    [PLACE_SERVICES] = {N_("Services"), N_("Every service on every PC"), ICON_SERVICES, panel_services},
+    [PLACE_PCS] = {N_("PCs"), N_("Every PC, how it is reached and how it answers"), ICON_PC,
+                   panel_pcs},
+    [PLACE_SERVICES] = {N_("Services"), N_("Every service on every PC"), ICON_SERVICES,
+                        panel_services},
     [PLACE_LIVE] = {N_("Live"), N_("Every change as it happens"), ICON_LIVE, panel_live},
-    [PLACE_ALERTS] = {N_("Alerts"), N_("What is wrong for longer than its grace, one entry per cause"), ICON_ALERTS, panel_alerts},
+    [PLACE_ALERTS] = {N_("Alerts"),
+                      N_("What is wrong for longer than its grace, one entry per cause"),
+                      ICON_ALERTS, panel_alerts},
     [PLACE_PC] = {N_("PC"), NULL, ICON_PC, panel_pc},
     [PLACE_APP] = {N_("Service"), NULL, ICON_SERVICES, panel_app},
 };
 
-static const char *const ids[] = {"nav/overview", "nav/pcs", "nav/services", "nav/live", "nav/alerts"};
+static const char *const ids[] = {"nav/overview", "nav/pcs", "nav/services", "nav/live",
+                                  "nav/alerts"};
 
 /* ---- sidebar ---- */
 
@@ -35,14 +42,17 @@ static void nav_count(GuiVec p, float w, float h, size_t n, bool alarm)
     GuiVec z = gui_text_size(GUI_FONT_SMALL, text);
     float bw = z.x + gui_px(16), x = p.x + w - bw - gui_px(8);
     GuiColor c = alarm ? theme_status(STATUS_DOWN) : theme->dim;
-    draw_rect(x, p.y + gui_px(9), x + bw, p.y + h - gui_px(9), alarm ? gui_alpha(c, 44) : theme->veil, gui_px(10));
+    draw_rect(x, p.y + gui_px(9), x + bw, p.y + h - gui_px(9),
+              alarm ? gui_alpha(c, 44) : theme->veil, gui_px(10));
     draw_text(GUI_FONT_SMALL, x + (bw - z.x) / 2, p.y + (h - z.y) / 2, c, text);
 }
 
 static void nav_item(App *a, PlaceKind kind, size_t n, bool alarm)
 {
     const PanelInfo *info = &panels[kind];
-    PlaceKind at = a->place.kind == PLACE_PC ? PLACE_PCS : a->place.kind == PLACE_APP ? PLACE_SERVICES : a->place.kind;
+    PlaceKind at = a->place.kind == PLACE_PC    ? PLACE_PCS
+                   : a->place.kind == PLACE_APP ? PLACE_SERVICES
+                                                : a->place.kind;
     GuiVec p = gui_cursor();
     float w = gui_avail().x, h = gui_px(38);
     bool hovered, on = at == kind;
@@ -51,13 +61,15 @@ static void nav_item(App *a, PlaceKind kind, size_t n, bool alarm)
         app_go_panel(a, kind);
     if (on) {
         draw_rect(p.x, p.y, p.x + w, p.y + h, gui_alpha(theme->accent, 34), gui_px(8));
-        draw_rect(p.x - gui_px(9), p.y + gui_px(9), p.x - gui_px(6), p.y + h - gui_px(9), theme->accent, gui_px(2));
+        draw_rect(p.x - gui_px(9), p.y + gui_px(9), p.x - gui_px(6), p.y + h - gui_px(9),
+                  theme->accent, gui_px(2));
     } else if (hovered)
         draw_rect(p.x, p.y, p.x + w, p.y + h, theme->veil, gui_px(8));
     GuiVec z = gui_text_size(GUI_FONT_BODY, info->icon);
-    draw_text(GUI_FONT_BODY, p.x + gui_px(21) - z.x / 2, p.y + gui_px(10), on ? theme->accent : theme->faint, info->icon);
-    draw_text(on ? GUI_FONT_BOLD : GUI_FONT_BODY, p.x + gui_px(44), p.y + gui_px(10), on ? theme->text : theme->dim,
-              i18n_text(info->title));
+    draw_text(GUI_FONT_BODY, p.x + gui_px(21) - z.x / 2, p.y + gui_px(10),
+              on ? theme->accent : theme->faint, info->icon);
+    draw_text(on ? GUI_FONT_BOLD : GUI_FONT_BODY, p.x + gui_px(44), p.y + gui_px(10),
+              on ? theme->text : theme->dim, i18n_text(info->title));
     if (n)
         nav_count(p, w, h, n, alarm);
 }
@@ -67,7 +79,8 @@ static void logo(const App *a)
     GuiVec p = gui_cursor();
     char sub[96];
 
-    draw_rect(p.x + gui_px(4), p.y - gui_px(1), p.x + gui_px(22), p.y + gui_px(37), theme->active, gui_px(6));
+    draw_rect(p.x + gui_px(4), p.y - gui_px(1), p.x + gui_px(22), p.y + gui_px(37), theme->active,
+              gui_px(6));
     draw_circle(p.x + gui_px(13), p.y + gui_px(7), gui_px(4), theme->status[STATUS_DOWN]);
     draw_circle(p.x + gui_px(13), p.y + gui_px(18), gui_px(4), theme->status[STATUS_WARN]);
     draw_circle(p.x + gui_px(13), p.y + gui_px(29), gui_px(4), theme->status[STATUS_OK]);
@@ -76,7 +89,8 @@ static void logo(const App *a)
     else
         text_copy(sub, sizeof sub, _("systemd services, live"));
     draw_text(GUI_FONT_BOLD, p.x + gui_px(34), p.y, theme->text, "services_monitor");
-    draw_text_fit(GUI_FONT_SMALL, p.x + gui_px(34), p.y + gui_px(20), gui_avail().x - gui_px(34), theme->faint, sub);
+    draw_text_fit(GUI_FONT_SMALL, p.x + gui_px(34), p.y + gui_px(20), gui_avail().x - gui_px(34),
+                  theme->faint, sub);
     gui_dummy(gui_vec(1, gui_px(52)));
 }
 
@@ -85,13 +99,16 @@ static void connection(App *a, float width, float bottom)
     const Model *m = a->model;
     float y = bottom - gui_px(78), x = gui_px(18), w = width - x - gui_px(58);
     bool live = m->state == CLIENT_LIVE && m->has_snapshot;
-    const char *word = live ? _("Connected") : m->state == CLIENT_LOST ? _("Reconnecting") : _("Connecting");
+    const char *word = live                      ? _("Connected")
+                       : m->state == CLIENT_LOST ? _("Reconnecting")
+                                                 : _("Connecting");
     char where[600];
 
     if (a->tunnel)
         snprintf(where, sizeof where, "ssh %s", a->options.ssh_host);
     else
-        snprintf(where, sizeof where, "%s", strncmp(a->url, "http://", 7) == 0 ? a->url + 7 : a->url);
+        snprintf(where, sizeof where, "%s",
+                 strncmp(a->url, "http://", 7) == 0 ? a->url + 7 : a->url);
     draw_line(gui_px(14), y, width - gui_px(14), y, theme->line, 1);
     status_light(x + gui_px(8), y + gui_px(30), gui_px(6), live ? STATUS_OK : STATUS_UNKNOWN);
     draw_text(GUI_FONT_BODY, x + gui_px(26), y + gui_px(20), theme->text, word);
@@ -122,7 +139,8 @@ static void sidebar(App *a, float width, float height)
 static Status place_status(const App *a)
 {
     const Model *m = a->model;
-    size_t at = a->place.kind == PLACE_PC ? model_find_pc(m, a->place.pc_id) : model_find_app(m, a->place.app_id);
+    size_t at = a->place.kind == PLACE_PC ? model_find_pc(m, a->place.pc_id)
+                                          : model_find_app(m, a->place.app_id);
 
     if (at == MODEL_NONE)
         return STATUS_ABSENT;
@@ -140,7 +158,8 @@ static void place_texts(const App *a, char title[static 96], char sub[static 256
     if (a->place.kind == PLACE_OVERVIEW && m->has_snapshot) {
         char pcs[64], services[64];
         snprintf(pcs, sizeof pcs, P_("%zu PC", "%zu PCs", m->n_pcs), m->n_pcs);
-        snprintf(services, sizeof services, P_("%zu service", "%zu services", m->n_services), m->n_services);
+        snprintf(services, sizeof services, P_("%zu service", "%zu services", m->n_services),
+                 m->n_services);
         snprintf(sub, 256, "%s, %s", pcs, services);
     } else if (a->place.kind == PLACE_PC) {
         snprintf(title, 96, "%s", a->place.pc_id);
@@ -165,8 +184,10 @@ static void search_button(App *a, float x, float y, float w)
     draw_rect(x, y, x + w, y + h, hovered ? theme->hover : theme->card, gui_px(8));
     draw_frame(x, y, x + w, y + h, theme->line, gui_px(8), 1);
     draw_text(GUI_FONT_BODY, x + gui_px(13), y + gui_px(10), theme->faint, ICON_SEARCH);
-    draw_text_fit(GUI_FONT_BODY, x + gui_px(38), y + gui_px(10), w - gui_px(56) - kw, theme->faint, _("Search or jump to\u2026"));
-    draw_rect(x + w - kw - gui_px(9), y + gui_px(8), x + w - gui_px(9), y + h - gui_px(8), theme->hover, gui_px(5));
+    draw_text_fit(GUI_FONT_BODY, x + gui_px(38), y + gui_px(10), w - gui_px(56) - kw, theme->faint,
+                  _("Search or jump to\u2026"));
+    draw_rect(x + w - kw - gui_px(9), y + gui_px(8), x + w - gui_px(9), y + h - gui_px(8),
+              theme->hover, gui_px(5));
     draw_text(GUI_FONT_SMALL, x + w - kw - gui_px(2), y + gui_px(11), theme->dim, key);
 }
 
@@ -191,7 +212,8 @@ static void top_bar(App *a, float width)
     draw_text_fit(GUI_FONT_BODY, x, p.y + gui_px(30), room, theme->dim, sub);
     Status s = inside ? place_status(a) : STATUS_ABSENT;
     if (s != STATUS_ABSENT) {
-        gui_set_cursor(gui_vec(x + gui_text_size(GUI_FONT_TITLE, title).x + gui_px(16), p.y + gui_px(6)));
+        gui_set_cursor(
+            gui_vec(x + gui_text_size(GUI_FONT_TITLE, title).x + gui_px(16), p.y + gui_px(6)));
         badge(s, view_status_word(s));
     }
     search_button(a, p.x + width - search, p.y + gui_px(4), search);
@@ -211,7 +233,8 @@ static void blind_banner(App *a)
     view_sentence(why, m->sentence);
     if (a->tunnel)
         tunnel_error(a->tunnel, why, sizeof why);
-    snprintf(text, sizeof text, _("The daemon does not answer; this is the last known state. %s"), why);
+    snprintf(text, sizeof text, _("The daemon does not answer; this is the last known state. %s"),
+             why);
     banner("blind", STATUS_WARN, title, text);
 }
 
@@ -221,7 +244,8 @@ static void answer_banner(App *a)
 
     if (!m->answer_ms || a->own_ms - m->answer_ms > ANSWER_MS || a->own_ms < m->answer_ms)
         return;
-    banner("answer", m->answer_failed ? STATUS_WARN : STATUS_OK, m->answer_failed ? _("Not done") : _("Done"), m->answer);
+    banner("answer", m->answer_failed ? STATUS_WARN : STATUS_OK,
+           m->answer_failed ? _("Not done") : _("Done"), m->answer);
 }
 
 static void waiting(App *a)
@@ -233,19 +257,22 @@ static void waiting(App *a)
     if (a->tunnel)
         tunnel_error(a->tunnel, why, sizeof why);
     if (m->state != CLIENT_LOST) {
-        empty_state(ICON_PLUG, _("Connecting\u2026"), a->options.ssh_host ? a->options.ssh_host : a->url, NULL);
+        empty_state(ICON_PLUG, _("Connecting\u2026"),
+                    a->options.ssh_host ? a->options.ssh_host : a->url, NULL);
         return;
     }
     snprintf(hint, sizeof hint, "%s", why[0] ? why : a->url);
     empty_state(ICON_PLUG, _("The daemon does not answer"), hint, NULL);
     const char *advice = _("Is services_api running? Try: systemctl --user status services_api");
     GuiVec z = gui_text_size(GUI_FONT_SMALL, advice), p = gui_cursor();
-    draw_text(GUI_FONT_SMALL, p.x + (gui_avail().x - z.x) / 2, p.y + gui_avail().y - gui_px(40), theme->faint, advice);
+    draw_text(GUI_FONT_SMALL, p.x + (gui_avail().x - z.x) / 2, p.y + gui_avail().y - gui_px(40),
+              theme->faint, advice);
 }
 
 static void main_region(App *a, float width, float height)
 {
-    gui_region_begin("main", gui_vec(width, height), theme->background, gui_vec(gui_px(24), gui_px(16)));
+    gui_region_begin("main", gui_vec(width, height), theme->background,
+                     gui_vec(gui_px(24), gui_px(16)));
     top_bar(a, gui_avail().x);
     blind_banner(a);
     answer_banner(a);

@@ -1,9 +1,10 @@
 /* PCs by apps, one light per cell: the picture that tells in a glance whether all is well.
  *
- * Drawn by hand, since ImGui's tables stop at 64 columns. Two densities: up to 14 apps and 12 PCs a cell is a card with its
- * age; beyond that it is a small square, where healthy ones recede and the rest keep their shapes. Only cells lie in the
- * scrolled child; PC names and app names are drawn around it with its scroll, so they are frozen. Cells a row and a column
- * beyond the edge are built too: the arrow keys walk onto them and the child scrolls along. */
+ * Drawn by hand, since ImGui's tables stop at 64 columns. Two densities: up to 14 apps and 12 PCs a
+ * cell is a card with its age; beyond that it is a small square, where healthy ones recede and the
+ * rest keep their shapes. Only cells lie in the scrolled child; PC names and app names are drawn
+ * around it with its scroll, so they are frozen. Cells a row and a column beyond the edge are built
+ * too: the arrow keys walk onto them and the child scrolls along. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,10 +20,10 @@
 typedef struct Grid {
     App *a;
     bool cards;
-    bool turned;             /* app names are too wide for their columns */
-    float label, head;       /* width of the PC names, height of the app names */
+    bool turned;       /* app names are too wide for their columns */
+    float label, head; /* width of the PC names, height of the app names */
     float cell_w, cell_h, gap;
-    GuiVec origin;           /* top left of the whole */
+    GuiVec origin; /* top left of the whole */
     GuiVec size;
     GuiVec scroll;
     size_t hovered_pc, hovered_app; /* by mouse or keyboard */
@@ -71,9 +72,20 @@ static void cell_age(const Grid *g, const ServiceRow *row, Status s, float cente
     char age[VIEW_TEXT];
     const char *text = row ? view_age(age, g->a->now_ms, row->since_ts) : _("not here");
     GuiVec z = gui_text_size(GUI_FONT_SMALL, text);
-    GuiColor c = !row ? theme->faint : s == STATUS_OK || s == STATUS_OFF ? theme->dim : theme_status(s);
+    GuiColor c = !row                                ? theme->faint
+                 : s == STATUS_OK || s == STATUS_OFF ? theme->dim
+                                                     : theme_status(s);
 
-    draw_text(GUI_FONT_SMALL, center - z.x / 2, y + gui_px(41), c, text);
+    if (z.x >
+        g->cell_w - g->gap) { /* "3 d 14 h" -> "3 d"; too narrow for that too: the tooltip tells */
+        char *cut = row ? strchr(age, ' ') : NULL;
+        cut = cut ? strchr(cut + 1, ' ') : NULL;
+        if (cut)
+            *cut = '\0';
+        z = gui_text_size(GUI_FONT_SMALL, text);
+    }
+    if (z.x <= g->cell_w - g->gap)
+        draw_text(GUI_FONT_SMALL, center - z.x / 2, y + gui_px(41), c, text);
 }
 
 static void cell_paint(const Grid *g, const ServiceRow *row, GuiRect r, bool hovered)
@@ -83,9 +95,13 @@ static void cell_paint(const Grid *g, const ServiceRow *row, GuiRect r, bool hov
     float rounding = gui_px(g->cards ? 8 : 5), center = (r.x0 + r.x1) / 2;
     bool quiet = s == STATUS_OK || s == STATUS_OFF;
 
-    if (row)
-        draw_rect(r.x0, r.y0, r.x1, r.y1, gui_alpha(c, hovered ? 62 : quiet ? theme->tint : 46), rounding);
-    else
+    if (row && (g->cards || !quiet || hovered)) /* many healthy cells: their dots are enough */
+        draw_rect(r.x0, r.y0, r.x1, r.y1,
+                  gui_alpha(c, hovered ? 62
+                               : quiet ? theme->tint
+                                       : 46),
+                  rounding);
+    else if (g->cards)
         draw_rect(r.x0, r.y0, r.x1, r.y1, theme->veil, rounding);
     if (hovered)
         draw_frame(r.x0, r.y0, r.x1, r.y1, theme->accent, rounding, gui_px(1.6F));
@@ -100,6 +116,14 @@ static void cell_paint(const Grid *g, const ServiceRow *row, GuiRect r, bool hov
         status_light(center, (r.y0 + r.y1) / 2, gui_px(7), s);
 }
 
+/* For the record only: a translated word per cell and frame is not free. */
+static const char *cell_word(const ServiceRow *row)
+{
+    if (!gui_record_is_on())
+        return "";
+    return row ? view_status_word(view_status(row)) : _("not here");
+}
+
 static void cell_draw(Grid *g, size_t pc, size_t app, GuiVec at)
 {
     const Model *m = g->a->model;
@@ -110,7 +134,7 @@ static void cell_draw(Grid *g, size_t pc, size_t app, GuiVec at)
 
     snprintf(id, sizeof id, "cell/%s/%s", m->pcs[pc].pc_id, m->apps[app].app_id);
     gui_set_cursor(at);
-    if (gui_hit(id, row ? view_status_word(view_status(row)) : _("not here"), gui_vec(r.x1 - r.x0, r.y1 - r.y0), &hovered)) {
+    if (gui_hit(id, cell_word(row), gui_vec(r.x1 - r.x0, r.y1 - r.y0), &hovered)) {
         if (row)
             app_go_app(g->a, m->apps[app].app_id, m->pcs[pc].pc_id);
         else
@@ -127,7 +151,8 @@ static void cell_draw(Grid *g, size_t pc, size_t app, GuiVec at)
 }
 
 /* The cells that can be seen, one more on each side. */
-static void visible(float scroll, float room, float step, size_t n, size_t *ret_first, size_t *ret_last)
+static void visible(float scroll, float room, float step, size_t n, size_t *ret_first,
+                    size_t *ret_last)
 {
     float first = floorf(scroll / step) - 1, last = floorf((scroll + room) / step) + 2;
 
@@ -172,17 +197,22 @@ static void pc_label(Grid *g, size_t pc, float y)
     Status s = view_pc_worst(m, pc);
     if (!g->cards) {
         status_light(x + gui_px(11), y + h / 2, gui_px(5), s);
-        draw_text_fit(GUI_FONT_SMALL, x + gui_px(24), y + gui_px(3), w - gui_px(26), pc == g->hovered_pc ? theme->text : theme->dim,
-                      row->pc_id);
+        draw_text_fit(GUI_FONT_SMALL, x + gui_px(24), y + gui_px(3), w - gui_px(26),
+                      pc == g->hovered_pc ? theme->text : theme->dim, row->pc_id);
         return;
     }
     if (!row->reachable && row->sentence[0])
         view_sentence(sub, row->sentence);
     else
-        snprintf(sub, sizeof sub, "%s", row->is_self ? _("this daemon's PC") : row->events ? _("live events") : _("polled"));
+        snprintf(sub, sizeof sub, "%s",
+                 row->is_self  ? _("this daemon's PC")
+                 : row->events ? _("live events")
+                               : _("polled"));
     status_light(x + gui_px(16), y + h / 2, gui_px(7), s);
-    draw_text_fit(GUI_FONT_BOLD, x + gui_px(34), y + gui_px(12), w - gui_px(38), theme->text, row->pc_id);
-    draw_text_fit(GUI_FONT_SMALL, x + gui_px(34), y + gui_px(34), w - gui_px(38), theme->faint, sub);
+    draw_text_fit(GUI_FONT_BOLD, x + gui_px(34), y + gui_px(12), w - gui_px(38), theme->text,
+                  row->pc_id);
+    draw_text_fit(GUI_FONT_SMALL, x + gui_px(34), y + gui_px(34), w - gui_px(38), theme->faint,
+                  sub);
 }
 
 static void pc_labels(Grid *g)
@@ -208,17 +238,20 @@ static void app_labels(Grid *g)
     size_t a0, a1;
 
     visible(g->scroll.x, g->size.x - g->label, g->cell_w, m->n_apps, &a0, &a1);
-    draw_clip(left - (g->turned ? gui_px(14) : 0), g->origin.y, g->origin.x + g->size.x + gui_px(14), bottom);
+    draw_clip(left - (g->turned ? gui_px(14) : 0), g->origin.y,
+              g->origin.x + g->size.x + gui_px(14), bottom);
     for (size_t i = a0; i < a1; i++) {
         float x = left + (float)i * g->cell_w - g->scroll.x;
         GuiColor c = i == g->hovered_app ? theme->text : theme->dim;
         if (x + g->cell_w * .5F < left - gui_px(10) || x > g->origin.x + g->size.x)
             continue;
         if (g->turned)
-            draw_text_rotated(GUI_FONT_SMALL, x + g->cell_w * .5F - gui_px(8), bottom - gui_px(9), TURN, c, app_name(m, i));
+            draw_text_rotated(GUI_FONT_SMALL, x + g->cell_w * .5F - gui_px(8), bottom - gui_px(9),
+                              TURN, c, app_name(m, i));
         else {
             float w = fminf(gui_text_size(GUI_FONT_SMALL, app_name(m, i)).x, g->cell_w - g->gap);
-            draw_text_fit(GUI_FONT_SMALL, x + (g->cell_w - g->gap - w) / 2, g->origin.y + gui_px(5), w + 1, c, app_name(m, i));
+            draw_text_fit(GUI_FONT_SMALL, x + (g->cell_w - g->gap - w) / 2, g->origin.y + gui_px(5),
+                          w + 1, c, app_name(m, i));
         }
     }
     draw_unclip();
@@ -232,7 +265,8 @@ static void tooltip(const Grid *g)
 
     gui_tooltip_begin();
     gui_font_push(GUI_FONT_BOLD);
-    gui_textf(theme->text, _("%s on %s"), m->apps[g->hovered_app].app_id, m->pcs[g->hovered_pc].pc_id);
+    gui_textf(theme->text, _("%s on %s"), m->apps[g->hovered_app].app_id,
+              m->pcs[g->hovered_pc].pc_id);
     gui_font_pop();
     if (!row)
         gui_text(theme->dim, _("This app is not expected on this PC."));
@@ -245,7 +279,8 @@ static void tooltip(const Grid *g)
         gui_textf(theme->dim, _("for %s"), view_age(age, g->a->now_ms, row->since_ts));
         if (row->sentence[0])
             gui_text(theme->text, view_sentence(sentence, row->sentence));
-        gui_textf(theme->faint, _("last check: %s"), view_age(checked, g->a->now_ms, row->last_check_ts));
+        gui_textf(theme->faint, _("last check: %s"),
+                  view_age(checked, g->a->now_ms, row->last_check_ts));
     }
     gui_tooltip_end();
 }

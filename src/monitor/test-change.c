@@ -1,8 +1,9 @@
 /* Messages and details: the good ones whole, the hostile ones bounded and cleaned. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <errno.h>
@@ -13,12 +14,19 @@
 #include "basic/macro.h"
 #include "monitor/change.h"
 
-#define ROW(app, pc) "{\"app_id\":\"" app "\",\"pc_id\":\"" pc "\",\"expected\":\"running\",\"actual\":\"failed\",\"light\":\"down\"," \
-                     "\"cause\":\"signal\",\"sentence\":\"killed by SIGKILL\",\"port\":80,\"systemd_state\":\"failed\"," \
-                     "\"port_listening\":false,\"http_status\":null,\"latency_ms\":null,\"since_ts\":5,\"last_check_ts\":6," \
-                     "\"last_healthy_ts\":null,\"transitions_24h\":1,\"restarts\":0}"
-#define PC(pc) "{\"pc_id\":\"" pc "\",\"is_self\":true,\"reachable\":true,\"lag_ms\":1.5,\"version_uname\":\"Linux\",\"cause\":null," \
-               "\"sentence\":null,\"since_ts\":5,\"events\":true,\"skew_ms\":0,\"last_check_ts\":6,\"services\":1,\"may_sleep\":false}"
+#define ROW(app, pc)                                                                           \
+    "{\"app_id\":\"" app "\",\"pc_id\":\"" pc                                                  \
+    "\",\"expected\":\"running\",\"actual\":\"failed\",\"light\":\"down\","                    \
+    "\"cause\":\"signal\",\"sentence\":\"killed by "                                           \
+    "SIGKILL\",\"port\":80,\"systemd_state\":\"failed\","                                      \
+    "\"port_listening\":false,\"http_status\":null,\"latency_ms\":null,\"since_ts\":5,\"last_" \
+    "check_ts\":6,"                                                                            \
+    "\"last_healthy_ts\":null,\"transitions_24h\":1,\"restarts\":0}"
+#define PC(pc)                                                                                    \
+    "{\"pc_id\":\"" pc "\",\"is_self\":true,\"reachable\":true,\"lag_ms\":1.5,\"version_uname\":" \
+    "\"Linux\",\"cause\":null,"                                                                   \
+    "\"sentence\":null,\"since_ts\":5,\"events\":true,\"skew_ms\":0,\"last_check_ts\":6,"         \
+    "\"services\":1,\"may_sleep\":false}"
 
 static Change *parse(const char *type, const char *text)
 {
@@ -32,7 +40,9 @@ static Change *parse(const char *type, const char *text)
 
 static void test_hello(void **state)
 {
-    CLEANUP(change_freep) Change *c = parse("hello", "{\"type\":\"hello\",\"seq\":41,\"ts\":900,\"version\":\"0.1.0\",\"features\":{\"actions\":true}}");
+    CLEANUP(change_freep)
+    Change *c = parse("hello", "{\"type\":\"hello\",\"seq\":41,\"ts\":900,\"version\":\"0.1.0\","
+                               "\"features\":{\"actions\":true}}");
     CLEANUP(change_freep) Change *list = parse("hello", "{\"features\":[\"actions\"]}");
     CLEANUP(change_freep) Change *none = parse("hello", "{}");
 
@@ -48,12 +58,17 @@ static void test_hello(void **state)
 
 static void test_snapshot_and_delta(void **state)
 {
-    CLEANUP(change_freep) Change *s = parse("snapshot", "{\"seq\":7,\"pcs\":[" PC("p") "],\"services\":[" ROW("a", "p") "," ROW("b", "p") "],\"alerts\":[]}");
-    CLEANUP(change_freep) Change *d = parse(
-        "delta", "{\"seq\":8,\"checks\":[[\"a\",\"p\",77,1.234],[\"b\",\"p\",78,null]],\"removed\":[[\"a\",\"p\"],[null,\"q\"]],"
-                 "\"transitions\":[{\"id\":3,\"ts\":9,\"app_id\":\"a\",\"pc_id\":\"p\",\"from\":\"running\",\"to\":\"failed\","
-                 "\"cause\":\"signal\",\"sentence\":\"killed\",\"evidence\":{\"signal\":\"KILL\",\"code\":9,\"journal\":"
-                 "[{\"ts\":1,\"message\":\"one\"},\"two\"]}}]}");
+    CLEANUP(change_freep)
+    Change *s = parse("snapshot", "{\"seq\":7,\"pcs\":[" PC("p") "],\"services\":[" ROW(
+                                      "a", "p") "," ROW("b", "p") "],\"alerts\":[]}");
+    CLEANUP(change_freep)
+    Change *d = parse("delta", "{\"seq\":8,\"checks\":[[\"a\",\"p\",77,1.234],[\"b\",\"p\",78,null]"
+                               "],\"removed\":[[\"a\",\"p\"],[null,\"q\"]],"
+                               "\"transitions\":[{\"id\":3,\"ts\":9,\"app_id\":\"a\",\"pc_id\":"
+                               "\"p\",\"from\":\"running\",\"to\":\"failed\","
+                               "\"cause\":\"signal\",\"sentence\":\"killed\",\"evidence\":{"
+                               "\"signal\":\"KILL\",\"code\":9,\"journal\":"
+                               "[{\"ts\":1,\"message\":\"one\"},\"two\"]}}]}");
 
     (void)state;
     assert_int_equal(s->n_pcs, 1);
@@ -71,11 +86,17 @@ static void test_snapshot_and_delta(void **state)
 
 static void test_bad_rows_are_left_out(void **state)
 {
-    CLEANUP(change_freep) Change *c = parse(
-        "delta", "{\"services\":[1,null,{},{\"app_id\":\"../x\",\"pc_id\":\"p\"}," ROW("ok", "p") "],\"pcs\":[{\"pc_id\":\"-x\"},[]],"
-                 "\"checks\":[[],[\"a\"],[\"a\",\"p\"],[\"a\",\"p\",\"x\",1],{}],\"removed\":[[],[null,null],[\"a b\",\"p\"],5],"
-                 "\"transitions\":[{},7],\"alerts\":[{},{\"id\":1,\"kind\":\"x\",\"state\":\"open\"}]}");
-    CLEANUP(change_freep) Change *wrong = parse("snapshot", "{\"services\":\"x\",\"pcs\":{\"a\":1},\"alerts\":7,\"checks\":null,\"seq\":-5,\"ts\":\"x\"}");
+    CLEANUP(change_freep)
+    Change *c =
+        parse("delta", "{\"services\":[1,null,{},{\"app_id\":\"../x\",\"pc_id\":\"p\"}," ROW(
+                           "ok", "p") "],\"pcs\":[{\"pc_id\":\"-x\"},[]],"
+                                      "\"checks\":[[],[\"a\"],[\"a\",\"p\"],[\"a\",\"p\",\"x\",1],{"
+                                      "}],\"removed\":[[],[null,null],[\"a b\",\"p\"],5],"
+                                      "\"transitions\":[{},7],\"alerts\":[{},{\"id\":1,\"kind\":"
+                                      "\"x\",\"state\":\"open\"}]}");
+    CLEANUP(change_freep)
+    Change *wrong = parse("snapshot", "{\"services\":\"x\",\"pcs\":{\"a\":1},\"alerts\":7,"
+                                      "\"checks\":null,\"seq\":-5,\"ts\":\"x\"}");
 
     (void)state;
     assert_int_equal(c->n_services, 1);
@@ -100,8 +121,10 @@ static void test_wrong_messages(void **state)
 
 static void test_alerts(void **state)
 {
-    const char *text = "{\"id\":12,\"kind\":\"pc\",\"app_id\":null,\"pc_id\":\"p\",\"opened_ts\":5,\"closed_ts\":null,\"state\":\"open\","
-                       "\"cause\":\"bus-silent\",\"sentence\":\"a\\u202eb\\n\",\"behind\":[[\"a\",\"p\"],[\"b\",\"p\"],3],\"acked\":null}";
+    const char *text = "{\"id\":12,\"kind\":\"pc\",\"app_id\":null,\"pc_id\":\"p\",\"opened_ts\":5,"
+                       "\"closed_ts\":null,\"state\":\"open\","
+                       "\"cause\":\"bus-silent\",\"sentence\":\"a\\u202eb\\n\",\"behind\":[[\"a\","
+                       "\"p\"],[\"b\",\"p\"],3],\"acked\":null}";
     CLEANUP(json_freep) Json *j = json_parse(text, strlen(text));
     Alert a;
 
@@ -120,11 +143,15 @@ static void test_alerts(void **state)
 
 static void test_detail(void **state)
 {
-    const char *text = "{\"facts\":{\"unit\":{\"main_pid\":7,\"ok\":true},\"list\":[1,\"x\"],\"gone\":null},"
-                       "\"transitions\":[],\"hours\":[{\"hour\":3600000,\"healthy_ratio\":0.5,\"transitions\":2,\"observed_ms\":9},"
-                       "{\"hour\":7200000,\"healthy_ratio\":null},{\"hour\":1,\"healthy_ratio\":7},{\"healthy_ratio\":1},3],"
-                       "\"latency\":[[1,0.5],[2,null],[],[3,-1],[4,1e300]],"
-                       "\"journal\":[{\"ts\":1,\"priority\":99,\"message\":\"a\\u001b[31mb\"},{\"message\":5},{}],\"journal_error\":null}";
+    const char *text =
+        "{\"facts\":{\"unit\":{\"main_pid\":7,\"ok\":true},\"list\":[1,\"x\"],\"gone\":null},"
+        "\"transitions\":[],\"hours\":[{\"hour\":3600000,\"healthy_ratio\":0.5,\"transitions\":2,"
+        "\"observed_ms\":9},"
+        "{\"hour\":7200000,\"healthy_ratio\":null},{\"hour\":1,\"healthy_ratio\":7},{\"healthy_"
+        "ratio\":1},3],"
+        "\"latency\":[[1,0.5],[2,null],[],[3,-1],[4,1e300]],"
+        "\"journal\":[{\"ts\":1,\"priority\":99,\"message\":\"a\\u001b[31mb\"},{\"message\":5},{}],"
+        "\"journal_error\":null}";
     CLEANUP(json_freep) Json *j = json_parse(text, strlen(text));
     CLEANUP(json_freep) Json *array = json_parse("[1]", 3);
     CLEANUP(detail_freep) Detail *d = NULL;
@@ -198,9 +225,14 @@ static void test_evidence_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hello),          cmocka_unit_test(test_snapshot_and_delta), cmocka_unit_test(test_bad_rows_are_left_out),
-        cmocka_unit_test(test_wrong_messages), cmocka_unit_test(test_alerts),             cmocka_unit_test(test_detail),
-        cmocka_unit_test(test_detail_is_bounded), cmocka_unit_test(test_evidence_is_bounded),
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_snapshot_and_delta),
+        cmocka_unit_test(test_bad_rows_are_left_out),
+        cmocka_unit_test(test_wrong_messages),
+        cmocka_unit_test(test_alerts),
+        cmocka_unit_test(test_detail),
+        cmocka_unit_test(test_detail_is_bounded),
+        cmocka_unit_test(test_evidence_is_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

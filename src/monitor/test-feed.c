@@ -1,8 +1,10 @@
-/* The hand-over between threads: nobody answers, the feed says so, and nothing of it stays behind. */
+/* The hand-over between threads: nobody answers, the feed says so, and nothing of it stays behind.
+ */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <arpa/inet.h>
@@ -86,7 +88,8 @@ static void test_nobody_answers(void **state)
     assert_null(feed_free(NULL));
 }
 
-/* A daemon that accepts and is silent: jobs wait, too many are refused, and the end does not wait for them. */
+/* A daemon that accepts and is silent: jobs wait, too many are refused, and the end does not wait
+ * for them. */
 static void test_jobs_are_bounded(void **state)
 {
     char url[64], app[16];
@@ -111,7 +114,8 @@ static void test_jobs_are_bounded(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_nobody_answers), cmocka_unit_test(test_jobs_are_bounded)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_nobody_answers),
+                                       cmocka_unit_test(test_jobs_are_bounded)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
 /* The model under snapshots, deltas, gaps, and more than it may hold. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -357,9 +358,17 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh, drop)
     const struct CMUnitTest tests[] = {
-        TEST(test_snapshot), TEST(test_delta),   TEST(test_checks),      TEST(test_removed),
-        TEST(test_second_snapshot_replaces),     TEST(test_transitions), TEST(test_transitions_are_bounded),
-        TEST(test_alerts),   TEST(test_details), TEST(test_stale),       TEST(test_clock_offset),
+        TEST(test_snapshot),
+        TEST(test_delta),
+        TEST(test_checks),
+        TEST(test_removed),
+        TEST(test_second_snapshot_replaces),
+        TEST(test_transitions),
+        TEST(test_transitions_are_bounded),
+        TEST(test_alerts),
+        TEST(test_details),
+        TEST(test_stale),
+        TEST(test_clock_offset),
         TEST(test_random_against_list),
     };
 

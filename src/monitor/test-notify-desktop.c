@@ -1,8 +1,9 @@
 /* Which changes are worth a word on the desktop. The bus is not asked. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -115,9 +116,12 @@ static void test_pc(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_down_and_recovery, fresh),   cmocka_unit_test_setup(test_healed_crash_is_not_said, fresh),
-        cmocka_unit_test_setup(test_unknown_is_not_said, fresh), cmocka_unit_test_setup(test_many_are_one_number, fresh),
-        cmocka_unit_test_setup(test_bounded, fresh),             cmocka_unit_test_setup(test_pc, fresh),
+        cmocka_unit_test_setup(test_down_and_recovery, fresh),
+        cmocka_unit_test_setup(test_healed_crash_is_not_said, fresh),
+        cmocka_unit_test_setup(test_unknown_is_not_said, fresh),
+        cmocka_unit_test_setup(test_many_are_one_number, fresh),
+        cmocka_unit_test_setup(test_bounded, fresh),
+        cmocka_unit_test_setup(test_pc, fresh),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,9 @@
 /* Places: every text that is one, and the ones that must not be. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <string.h>
@@ -11,7 +12,10 @@
 
 static void test_round_trip(void **state)
 {
-    static const char *const texts[] = {"overview", "pcs", "services", "live", "alerts", "pc/organic-machine.com", "app/a", "app/sqlite_api/pc-1"};
+    static const char *const texts[] = {"overview", "pcs",
+                                        "services", "live",
+                                        "alerts",   "pc/organic-machine.com",
+                                        "app/a",    "app/sqlite_api/pc-1"};
     char text[160];
     Place p;
 
@@ -25,9 +29,20 @@ static void test_round_trip(void **state)
 
 static void test_refused(void **state)
 {
-    static const char *const texts[] = {"", "Overview", "overview ", "pc/", "pc/../x", "app/", "app//pc", "app/a/", "app/a/b/c", "app/-x",
-                                        "pc/$(id)", "live/x",
-                                        "pc/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+    static const char *const texts[] = {
+        "",
+        "Overview",
+        "overview ",
+        "pc/",
+        "pc/../x",
+        "app/",
+        "app//pc",
+        "app/a/",
+        "app/a/b/c",
+        "app/-x",
+        "pc/$(id)",
+        "live/x",
+        "pc/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
     Place p = {.kind = PLACE_LIVE};
 
     (void)state;
@@ -49,7 +64,9 @@ static void test_equal(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_refused), cmocka_unit_test(test_equal)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip),
+                                       cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_equal)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

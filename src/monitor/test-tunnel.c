@@ -1,8 +1,10 @@
-/* The ssh process, with a program of ours in its place: what it is called with, what it says, that it ends with us. */
+/* The ssh process, with a program of ours in its place: what it is called with, what it says, that
+ * it ends with us. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <errno.h>
@@ -25,8 +27,10 @@ static void write_ssh(const char *body)
     snprintf(path, sizeof path, "%s/ssh", folder);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
-    fprintf(f, "#!/bin/sh\necho $$ > %s/pid\nfor a in \"$@\"; do echo \"$a\"; done > %s/argv.new\nmv %s/argv.new %s/argv\n%s\n", folder, folder,
-            folder, folder, body);
+    fprintf(f,
+            "#!/bin/sh\necho $$ > %s/pid\nfor a in \"$@\"; do echo \"$a\"; done > %s/argv.new\nmv "
+            "%s/argv.new %s/argv\n%s\n",
+            folder, folder, folder, folder, body);
     fclose(f);
     assert_int_equal(chmod(path, 0755), 0);
 }
@@ -45,11 +49,15 @@ static int make_folder(void **state)
 
 static int drop_folder(void **state)
 {
-    char command[128];
+    static const char *const names[] = {"ssh", "pid", "argv"};
+    char path[128];
 
     (void)state;
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        remove(path);
+    }
+    return remove(folder);
 }
 
 static char *read_file(const char *name, char *ret, size_t size)
@@ -81,7 +89,8 @@ static void test_argv(void **state)
     assert_int_equal(tunnel_new("home-wsl", &t), 0);
     read_file("argv", argv, sizeof argv);
     assert_non_null(strstr(argv, "\n--\nhome-wsl\n"));
-    assert_ptr_equal(strstr(argv, "\n--\nhome-wsl\n") + strlen("\n--\nhome-wsl\n"), argv + strlen(argv));
+    assert_ptr_equal(strstr(argv, "\n--\nhome-wsl\n") + strlen("\n--\nhome-wsl\n"),
+                     argv + strlen(argv));
     assert_non_null(strstr(argv, "\nBatchMode=yes\n"));
     assert_non_null(strstr(argv, "\nStrictHostKeyChecking=yes\n"));
     assert_non_null(strstr(argv, "\nExitOnForwardFailure=yes\n"));
@@ -115,7 +124,8 @@ static void test_error_is_told(void **state)
 
 static void test_bad_hosts(void **state)
 {
-    static const char *const hosts[] = {"", "-oProxyCommand=id", "user@host", "a b", "$(id)", "a/b"};
+    static const char *const hosts[] = {"",   "-oProxyCommand=id", "user@host", "a b", "$(id)",
+                                        "a/b"};
     Tunnel *t = NULL;
 
     (void)state;
@@ -127,7 +137,9 @@ static void test_bad_hosts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_argv), cmocka_unit_test(test_error_is_told), cmocka_unit_test(test_bad_hosts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_argv),
+                                       cmocka_unit_test(test_error_is_told),
+                                       cmocka_unit_test(test_bad_hosts)};
 
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

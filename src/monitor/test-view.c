@@ -1,8 +1,10 @@
-/* What is shown: words, ages on their grid, counts, orders, filters, and the daemon's sentences in another language. */
+/* What is shown: words, ages on their grid, counts, orders, filters, and the daemon's sentences in
+ * another language. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -21,7 +23,8 @@
 
 static Model *m;
 
-static void add(Change *c, const char *app, const char *pc, Actual actual, Light light, int64_t since)
+static void add(Change *c, const char *app, const char *pc, Actual actual, Light light,
+                int64_t since)
 {
     ServiceRow *row = &c->services[c->n_services++];
 
@@ -97,9 +100,20 @@ static void test_age(void **state)
     static const struct {
         int64_t age;
         const char *text;
-    } cases[] = {{0, "<10 s"},          {9999, "10 s"},          {10 * SECOND, "10 s"},    {55 * SECOND, "1 min"},    {60 * SECOND, "1 min"},
-                 {61 * SECOND, "2 min"}, {59 * MINUTE, "59 min"}, {60 * MINUTE, "1 h 0 min"}, {9 * HOUR, "9 h 0 min"}, {10 * HOUR, "10 h"},
-                 {24 * HOUR, "1 d 0 h"}, {2400 * HOUR, "100 d"},  {-5 * SECOND, "<10 s"},   {-HOUR, "<10 s"}};
+    } cases[] = {{0, "<10 s"},
+                 {9999, "10 s"},
+                 {10 * SECOND, "10 s"},
+                 {55 * SECOND, "1 min"},
+                 {60 * SECOND, "1 min"},
+                 {61 * SECOND, "2 min"},
+                 {59 * MINUTE, "59 min"},
+                 {60 * MINUTE, "1 h 0 min"},
+                 {9 * HOUR, "9 h 0 min"},
+                 {10 * HOUR, "10 h"},
+                 {24 * HOUR, "1 d 0 h"},
+                 {2400 * HOUR, "100 d"},
+                 {-5 * SECOND, "<10 s"},
+                 {-HOUR, "<10 s"}};
     char text[VIEW_TEXT];
 
     (void)state;
@@ -167,7 +181,8 @@ static void expect_rows(const uint32_t *rows, size_t n, const char *expected)
 
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(text);
-        snprintf(text + len, sizeof text - len, "%s@%s ", m->services[rows[i]].app_id, m->services[rows[i]].pc_id);
+        snprintf(text + len, sizeof text - len, "%s@%s ", m->services[rows[i]].app_id,
+                 m->services[rows[i]].pc_id);
     }
     assert_string_equal(text, expected);
 }
@@ -178,9 +193,12 @@ static void test_orders(void **state)
 
     (void)state;
     expect_rows(rows, view_attention(m, rows), "job@p2 job@p1 web@p1 api@p2 ");
-    expect_rows(rows, view_services(m, "", NULL, ORDER_APP, false, rows), "api@p1 api@p2 job@p1 job@p2 web@p1 web@p2 ");
-    expect_rows(rows, view_services(m, "", NULL, ORDER_PC, true, rows), "api@p2 job@p2 web@p2 api@p1 job@p1 web@p1 ");
-    expect_rows(rows, view_services(m, "", "p1", ORDER_STATUS, false, rows), "job@p1 web@p1 api@p1 ");
+    expect_rows(rows, view_services(m, "", NULL, ORDER_APP, false, rows),
+                "api@p1 api@p2 job@p1 job@p2 web@p1 web@p2 ");
+    expect_rows(rows, view_services(m, "", NULL, ORDER_PC, true, rows),
+                "api@p2 job@p2 web@p2 api@p1 job@p1 web@p1 ");
+    expect_rows(rows, view_services(m, "", "p1", ORDER_STATUS, false, rows),
+                "job@p1 web@p1 api@p1 ");
     expect_rows(rows, view_services(m, "JOB", NULL, ORDER_SINCE, false, rows), "job@p2 job@p1 ");
     expect_rows(rows, view_services(m, "exit code", NULL, ORDER_APP, false, rows), "job@p1 ");
     expect_rows(rows, view_services(m, "p\xC3\xA1gin", NULL, ORDER_APP, false, rows), "web@p1 ");
@@ -307,9 +325,15 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fill, empty)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status),  cmocka_unit_test(test_age), cmocka_unit_test(test_ages_move_on_ticks_only),
-        cmocka_unit_test(test_numbers), TEST(test_counts),          TEST(test_orders),
-        cmocka_unit_test(test_matches), TEST(test_transitions),     TEST(test_alerts),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_age),
+        cmocka_unit_test(test_ages_move_on_ticks_only),
+        cmocka_unit_test(test_numbers),
+        TEST(test_counts),
+        TEST(test_orders),
+        cmocka_unit_test(test_matches),
+        TEST(test_transitions),
+        TEST(test_alerts),
         cmocka_unit_test(test_sentences),
     };
 

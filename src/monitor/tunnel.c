@@ -1,8 +1,9 @@
 /* A thread that keeps one ssh child alive.
  *
- * The thread forks, so that PR_SET_PDEATHSIG (which follows the *thread* that forked) ends the child with it, also when
- * we are killed. It reads the child's stderr, whose last line is the reason a person needs, and starts it again after
- * 1, 2, 4, then 8 s. The local end is a port of 127.0.0.1 chosen once: the client's URL stays the same over restarts.
+ * The thread forks, so that PR_SET_PDEATHSIG (which follows the *thread* that forked) ends the
+ * child with it, also when we are killed. It reads the child's stderr, whose last line is the
+ * reason a person needs, and starts it again after 1, 2, 4, then 8 s. The local end is a port of
+ * 127.0.0.1 chosen once: the client's URL stays the same over restarts.
  * `--` before the host, and the validated form of the host, keep it from ever being an option. */
 #include "monitor/tunnel.h"
 
@@ -22,13 +23,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "basic/clock.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 #include "common/name.h"
 
 #define DAEMON_PORT  8485
 #define BACKOFF_MAX  8000
-#define GOOD_RUN_MS  30000
+#define GOOD_RUN_US  (30 * USEC_PER_SEC)
 #define STDERR_BYTES 4096
 
 struct Tunnel {
@@ -48,7 +50,8 @@ static int free_port(uint16_t *ret)
     socklen_t len = sizeof a;
     CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || getsockname(fd, (struct sockaddr *)&a, &len) < 0)
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &len) < 0)
         return -errno;
     *ret = ntohs(a.sin_port);
     return 0;
@@ -72,10 +75,42 @@ void tunnel_error(Tunnel *t, char *ret, size_t size)
 static void child_exec(const Tunnel *t, int stderr_fd, pid_t parent)
 {
     const char *const argv[] = {
-        "ssh", "-N", "-T", "-L", t->forward, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o",
-        "ExitOnForwardFailure=yes", "-o", "ConnectTimeout=8", "-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=3",
-        "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ControlPersist=no", "-o", "PermitLocalCommand=no", "-o",
-        "RemoteCommand=none", "-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "LogLevel=ERROR", "--", t->host, NULL,
+        "ssh",
+        "-N",
+        "-T",
+        "-L",
+        t->forward,
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "ExitOnForwardFailure=yes",
+        "-o",
+        "ConnectTimeout=8",
+        "-o",
+        "ServerAliveInterval=3",
+        "-o",
+        "ServerAliveCountMax=3",
+        "-o",
+        "ControlMaster=no",
+        "-o",
+        "ControlPath=none",
+        "-o",
+        "ControlPersist=no",
+        "-o",
+        "PermitLocalCommand=no",
+        "-o",
+        "RemoteCommand=none",
+        "-o",
+        "ForwardAgent=no",
+        "-o",
+        "ForwardX11=no",
+        "-o",
+        "LogLevel=ERROR",
+        "--",
+        t->host,
+        NULL,
     };
     sigset_t none;
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -83,7 +118,8 @@ static void child_exec(const Tunnel *t, int stderr_fd, pid_t parent)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent || null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(null_fd, 1) < 0 || dup2(stderr_fd, 2) < 0)
+    if (getppid() != parent || null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(null_fd, 1) < 0 ||
+        dup2(stderr_fd, 2) < 0)
         _exit(127);
     execvp("ssh", (char *const *)argv);
     static const char missing[] = "the program ssh is not installed";
@@ -118,7 +154,8 @@ static bool child_watch(Tunnel *t, int stderr_fd)
     size_t len = 0;
 
     for (;;) {
-        struct pollfd p[] = {{.fd = stderr_fd, .events = POLLIN}, {.fd = t->stop_fd, .events = POLLIN}};
+        struct pollfd p[] = {{.fd = stderr_fd, .events = POLLIN},
+                             {.fd = t->stop_fd, .events = POLLIN}};
         if (poll(p, 2, -1) < 0 && errno != EINTR)
             return false;
         if (p[1].revents)
@@ -160,14 +197,6 @@ static bool stopped_within(Tunnel *t, int ms)
     return poll(&p, 1, ms) > 0;
 }
 
-static int64_t mono_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void *tunnel_main(void *userdata)
 {
     Tunnel *t = userdata;
@@ -175,7 +204,7 @@ static void *tunnel_main(void *userdata)
 
     for (;;) {
         int stderr_fd = -1;
-        int64_t started = mono_ms();
+        uint64_t started = clock_now().mono_us;
         pid_t pid = child_start(t, &stderr_fd);
         if (pid < 0)
             set_error(t, strerror((int)-pid), strlen(strerror((int)-pid)));
@@ -186,7 +215,7 @@ static void *tunnel_main(void *userdata)
             if (!again)
                 return NULL;
         }
-        wait_ms = mono_ms() - started > GOOD_RUN_MS ? 1000 : wait_ms;
+        wait_ms = clock_now().mono_us - started > GOOD_RUN_US ? 1000 : wait_ms;
         if (stopped_within(t, wait_ms))
             return NULL;
         wait_ms = MIN(wait_ms * 2, BACKOFF_MAX);
@@ -196,7 +225,7 @@ static void *tunnel_main(void *userdata)
 int tunnel_new(const char *host, Tunnel **ret)
 {
     CLEANUP(tunnel_freep) Tunnel *t = NULL;
-    uint16_t port;
+    uint16_t port = 0;
 
     if (!name_is_ssh_host(host))
         return -EINVAL;

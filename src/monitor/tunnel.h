@@ -1,7 +1,8 @@
 /* `--ssh HOST`: one ssh process that forwards a socket of this PC to HOST's loopback port 8485.
  *
- * The system's ssh does all of it: the user's ~/.ssh/config, keys and known_hosts apply; nothing is ever asked
- * (BatchMode). The process ends with us, however we end, and is started again when it ended. */
+ * The system's ssh does all of it: the user's ~/.ssh/config, keys and known_hosts apply; nothing is
+ * ever asked (BatchMode). The process ends with us, however we end, and is started again when it
+ * ended. */
 #pragma once
 
 #include <stddef.h>

@@ -1,9 +1,11 @@
 /* The words and numbers of the window.
  *
- * Ages: both ends are put on the same grid of 10 s (or 60 s) before they are subtracted. So all ages flip together, and
- * an age is off by less than one step. A value is never called younger than "<10 s".
+ * Ages: both ends are put on the same grid of 10 s (or 60 s) before they are subtracted. So all
+ * ages flip together, and an age is off by less than one step. A value is never called younger than
+ * "<10 s".
  *
- * Sorting works on indexes with qsort_r and falls back to the model's own order (PC, app), so equal rows keep still. */
+ * Sorting works on indexes with qsort_r and falls back to the model's own order (PC, app), so equal
+ * rows keep still. */
 #include "monitor/view.h"
 
 #include <stdio.h>
@@ -28,7 +30,8 @@ Status view_status(const ServiceRow *row)
     switch (row->light) {
     case LIGHT_OK: return row->expected == EXPECTED_STOPPED ? STATUS_OFF : STATUS_OK;
     case LIGHT_WARN:
-        return row->actual == ACTUAL_STARTING || row->actual == ACTUAL_STOPPING ? STATUS_BUSY : STATUS_WARN;
+        return row->actual == ACTUAL_STARTING || row->actual == ACTUAL_STOPPING ? STATUS_BUSY
+                                                                                : STATUS_WARN;
     case LIGHT_DOWN: return STATUS_DOWN;
     default: return STATUS_UNKNOWN;
     }
@@ -58,8 +61,9 @@ Status view_actual_status(Actual actual, Expected expected)
 
 static int severity(Status s)
 {
-    static const int order[STATUS_MAX] = {[STATUS_ABSENT] = 0, [STATUS_OFF] = 1,     [STATUS_OK] = 2,  [STATUS_BUSY] = 3,
-                                          [STATUS_UNKNOWN] = 4, [STATUS_WARN] = 5, [STATUS_DOWN] = 6};
+    static const int order[STATUS_MAX] = {
+        [STATUS_ABSENT] = 0,  [STATUS_OFF] = 1,  [STATUS_OK] = 2,  [STATUS_BUSY] = 3,
+        [STATUS_UNKNOWN] = 4, [STATUS_WARN] = 5, [STATUS_DOWN] = 6};
 
     return order[s];
 }
@@ -72,8 +76,9 @@ Status view_worst(Status a, Status b)
 const char *view_status_word(Status status)
 {
     static const char *const words[STATUS_MAX] = {
-        [STATUS_OK] = N_("Healthy"),   [STATUS_OFF] = N_("Off"),         [STATUS_WARN] = N_("Degraded"),
-        [STATUS_BUSY] = N_("Changing"), [STATUS_DOWN] = N_("Down"), [STATUS_UNKNOWN] = N_("Unknown"),
+        [STATUS_OK] = N_("Healthy"),      [STATUS_OFF] = N_("Off"),
+        [STATUS_WARN] = N_("Degraded"),   [STATUS_BUSY] = N_("Changing"),
+        [STATUS_DOWN] = N_("Down"),       [STATUS_UNKNOWN] = N_("Unknown"),
         [STATUS_ABSENT] = N_("Not here"),
     };
 
@@ -83,10 +88,11 @@ const char *view_status_word(Status status)
 const char *view_actual_word(Actual actual)
 {
     static const char *const words[ACTUAL_MAX] = {
-        [ACTUAL_UNKNOWN] = N_("Unknown"),   [ACTUAL_UNREACHABLE] = N_("Unreachable"), [ACTUAL_RUNNING] = N_("Running"),
-        [ACTUAL_FINISHED] = N_("Finished"), [ACTUAL_DEGRADED] = N_("Degraded"),       [ACTUAL_STARTING] = N_("Starting"),
-        [ACTUAL_STOPPING] = N_("Stopping"), [ACTUAL_INACTIVE] = N_("Inactive"),       [ACTUAL_FAILED] = N_("Failed"),
-        [ACTUAL_MISSING] = N_("Missing"),
+        [ACTUAL_UNKNOWN] = N_("Unknown"),   [ACTUAL_UNREACHABLE] = N_("Unreachable"),
+        [ACTUAL_RUNNING] = N_("Running"),   [ACTUAL_FINISHED] = N_("Finished"),
+        [ACTUAL_DEGRADED] = N_("Degraded"), [ACTUAL_STARTING] = N_("Starting"),
+        [ACTUAL_STOPPING] = N_("Stopping"), [ACTUAL_INACTIVE] = N_("Inactive"),
+        [ACTUAL_FAILED] = N_("Failed"),     [ACTUAL_MISSING] = N_("Missing"),
     };
 
     return (unsigned)actual < ACTUAL_MAX ? i18n_text(words[actual]) : "?";
@@ -188,8 +194,9 @@ static struct tm local(int64_t ts)
 
 static const char *month_name(const struct tm *tm)
 {
-    static const char *const names[] = {N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"), N_("May"), N_("Jun"),
-                                        N_("Jul"), N_("Aug"), N_("Sep"), N_("Oct"), N_("Nov"), N_("Dec")};
+    static const char *const names[] = {N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"),
+                                        N_("May"), N_("Jun"), N_("Jul"), N_("Aug"),
+                                        N_("Sep"), N_("Oct"), N_("Nov"), N_("Dec")};
 
     return i18n_text(names[(unsigned)tm->tm_mon % 12]);
 }
@@ -206,16 +213,19 @@ const char *view_date(char ret[static VIEW_TEXT], int64_t ts)
 {
     struct tm tm = local(ts);
 
-    snprintf(ret, VIEW_TEXT, "%2d %s %02d:%02d:%02d", tm.tm_mday, month_name(&tm), tm.tm_hour, tm.tm_min, tm.tm_sec);
+    snprintf(ret, VIEW_TEXT, "%2d %s %02d:%02d:%02d", tm.tm_mday, month_name(&tm), tm.tm_hour,
+             tm.tm_min, tm.tm_sec);
     return ret;
 }
 
 const char *view_day(char ret[static VIEW_TEXT], int64_t ts)
 {
-    static const char *const names[] = {N_("Sun"), N_("Mon"), N_("Tue"), N_("Wed"), N_("Thu"), N_("Fri"), N_("Sat")};
+    static const char *const names[] = {N_("Sun"), N_("Mon"), N_("Tue"), N_("Wed"),
+                                        N_("Thu"), N_("Fri"), N_("Sat")};
     struct tm tm = local(ts);
 
-    snprintf(ret, VIEW_TEXT, "%s %d %s", i18n_text(names[(unsigned)tm.tm_wday % 7]), tm.tm_mday, month_name(&tm));
+    snprintf(ret, VIEW_TEXT, "%s %d %s", i18n_text(names[(unsigned)tm.tm_wday % 7]), tm.tm_mday,
+             month_name(&tm));
     return ret;
 }
 
@@ -297,18 +307,23 @@ bool view_matches(const char *haystack, const char *needle)
 bool view_row_matches(const ServiceRow *row, const char *filter)
 {
     return !filter[0] || view_matches(row->app_id, filter) || view_matches(row->title, filter) ||
-           view_matches(row->pc_id, filter) || view_matches(row->tag, filter) || view_matches(row->sentence, filter) ||
-           view_matches(view_actual_word(row->actual), filter) || view_matches(view_status_word(view_status(row)), filter);
+           view_matches(row->pc_id, filter) || view_matches(row->tag, filter) ||
+           view_matches(row->sentence, filter) ||
+           view_matches(view_actual_word(row->actual), filter) ||
+           view_matches(view_status_word(view_status(row)), filter);
 }
 
 bool view_transition_matches(const Model *m, const Transition *t, const char *filter)
 {
     const TransitionRow *row = &t->row;
-    const ServiceRow *service = filter[0] && row->app_id[0] ? model_service(m, row->app_id, row->pc_id) : NULL;
+    const ServiceRow *service =
+        filter[0] && row->app_id[0] ? model_service(m, row->app_id, row->pc_id) : NULL;
 
     return !filter[0] || view_matches(row->app_id, filter) || view_matches(row->pc_id, filter) ||
-           view_matches(row->sentence, filter) || view_matches(view_actual_word(row->from), filter) ||
-           view_matches(view_actual_word(row->to), filter) || (service && view_matches(service->title, filter));
+           view_matches(row->sentence, filter) ||
+           view_matches(view_actual_word(row->from), filter) ||
+           view_matches(view_actual_word(row->to), filter) ||
+           (service && view_matches(service->title, filter));
 }
 
 /* ---- orders ---- */
@@ -372,7 +387,8 @@ size_t view_attention(const Model *m, uint32_t *ret)
     return n;
 }
 
-size_t view_services(const Model *m, const char *filter, const char *pc_id, ServiceOrder order, bool descending, uint32_t *ret)
+size_t view_services(const Model *m, const char *filter, const char *pc_id, ServiceOrder order,
+                     bool descending, uint32_t *ret)
 {
     OrderContext c = {.m = m, .order = order, .descending = descending};
     size_t n = 0;

@@ -1,7 +1,8 @@
 /* Drawn by hand where ImGui has no such thing, composed where it has.
  *
- * Every status is told three times: by hue, by shape and by word (the word in a badge, in a tooltip or in the legend), so
- * that neither colour blindness nor a grey screenshot hides it. Sizes are logical pixels through gui_px(). */
+ * Every status is told three times: by hue, by shape and by word (the word in a badge, in a tooltip
+ * or in the legend), so that neither colour blindness nor a grey screenshot hides it. Sizes are
+ * logical pixels through gui_px(). */
 #include "monitor/widgets.h"
 
 #include <math.h>
@@ -23,7 +24,8 @@ static void shape_triangle(float x, float y, float r, GuiColor c, float t)
 {
     float k = r * 1.16F;
 
-    draw_triangle(gui_vec(x, y - k * .98F), gui_vec(x + k, y + k * .76F), gui_vec(x - k, y + k * .76F), c);
+    draw_triangle(gui_vec(x, y - k * .98F), gui_vec(x + k, y + k * .76F),
+                  gui_vec(x - k, y + k * .76F), c);
     draw_line(x, y - r * .42F, x, y + r * .26F, theme->ink, t * 1.05F);
     draw_circle(x, y + r * .58F, t * .62F, theme->ink);
 }
@@ -68,6 +70,11 @@ void status_light(float x, float y, float r, Status status)
     case STATUS_UNKNOWN: shape_question(x, y, r, c, t); break;
     default: draw_line(x - r * .5F, y, x + r * .5F, y, c, t);
     }
+}
+
+bool is_narrow(void)
+{
+    return gui_avail().x < gui_px(880);
 }
 
 void card_gap(void)
@@ -146,13 +153,15 @@ void banner(const char *id, Status status, const char *title, const char *text)
     draw_frame(p.x, p.y, p.x + w, p.y + h, gui_alpha(c, 150), gui_px(10), 1);
     status_light(p.x + gui_px(22), p.y + h / 2, gui_px(8), status);
     draw_text(GUI_FONT_BOLD, x, p.y + gui_px(14), theme->text, title);
-    draw_text_fit(GUI_FONT_BODY, x + tw + gui_px(12), p.y + gui_px(14), w - (x - p.x) - tw - gui_px(24), theme->dim, text);
+    draw_text_fit(GUI_FONT_BODY, x + tw + gui_px(12), p.y + gui_px(14),
+                  w - (x - p.x) - tw - gui_px(24), theme->dim, text);
     GuiRect r = {p.x, p.y, p.x + w, p.y + h};
     gui_mark(id, title, r);
     gui_dummy(gui_vec(w, h + gui_px(4)));
 }
 
-bool filter_field(const char *id, const char *hint, char *text, size_t size, float width, bool focus)
+bool filter_field(const char *id, const char *hint, char *text, size_t size, float width,
+                  bool focus)
 {
     char full[128];
 
@@ -165,14 +174,17 @@ bool filter_field(const char *id, const char *hint, char *text, size_t size, flo
 
 /* ---- table ---- */
 
-static void table_columns(const DataTable *t)
+static void table_columns(const DataTable *t, float room)
 {
     for (int i = 0; i < t->n_columns; i++) {
         const TableColumn *c = &t->columns[i];
         bool stretch = c->width <= 0;
-        bool first = t->sort && t->sort->column == i;
-        gui_table_column(i18n_text(c->name), stretch ? (c->width < 0 ? -c->width : 1) : gui_px(c->width), stretch, first,
-                         c->descending);
+        int flags = (stretch ? GUI_COLUMN_STRETCH : 0) |
+                    (t->sort && t->sort->column == i ? GUI_COLUMN_SORT_FIRST : 0) |
+                    (c->descending ? GUI_COLUMN_DESCENDING : 0) |
+                    (room < gui_px((float)c->below) ? GUI_COLUMN_HIDDEN : 0);
+        gui_table_column(i18n_text(c->name),
+                         stretch ? (c->width < 0 ? -c->width : 1) : gui_px(c->width), flags);
     }
     gui_table_header();
 }
@@ -189,7 +201,8 @@ static bool table_row(const DataTable *t, size_t row)
             continue;
         if (i == 0 && t->row_id) {
             t->row_id(t->userdata, row, id, sizeof id);
-            hit = gui_table_row_hit(id, t->line_height > 0 ? t->line_height : gui_line_height(), false);
+            hit = gui_table_row_hit(id, t->line_height > 0 ? t->line_height : gui_line_height(),
+                                    false);
             if (row == 0 && t->focus)
                 gui_nav_default();
         }
@@ -202,11 +215,12 @@ static bool table_row(const DataTable *t, size_t row)
 ptrdiff_t data_table(const DataTable *t, GuiVec size)
 {
     ptrdiff_t hit = -1;
-    int flags = GUI_TABLE_SCROLL | (t->sort ? GUI_TABLE_SORT : 0) | (t->stripes ? GUI_TABLE_STRIPES : 0);
+    int flags =
+        GUI_TABLE_SCROLL | (t->sort ? GUI_TABLE_SORT : 0) | (t->stripes ? GUI_TABLE_STRIPES : 0);
 
     if (!gui_table_begin(t->id, t->n_columns, flags, size))
         return -1;
-    table_columns(t);
+    table_columns(t, size.x);
     if (t->sort)
         gui_table_sort(&t->sort->column, &t->sort->descending);
     for (GuiClip clip = gui_clip_begin((int)MIN(t->n_rows, INT32_MAX), -1); gui_clip_step(&clip);)
@@ -243,6 +257,7 @@ void bars(GuiRect area, size_t n, BarRatio ratio, void *userdata, bool track)
         float top = area.y0 + h * (1 - (float)r);
         if (track && r < 1)
             draw_rect(x0, area.y0, x1, top, gui_alpha(theme_status(s), 44), 0);
-        draw_rect(x0, fminf(top, area.y1 - gui_px(2)), x1, area.y1, gui_alpha(theme_status(s), s == STATUS_OK ? 180 : 255), rounding);
+        draw_rect(x0, fminf(top, area.y1 - gui_px(2)), x1, area.y1,
+                  gui_alpha(theme_status(s), s == STATUS_OK ? 180 : 255), rounding);
     }
 }

@@ -1,4 +1,5 @@
-/* What the panels are built of: status shapes, badges, cards, tables, empty states, bars. No knowledge of the model. */
+/* What the panels are built of: status shapes, badges, cards, tables, empty states, bars. No
+ * knowledge of the model. */
 #pragma once
 
 #include "monitor/gui.h"
@@ -24,22 +25,27 @@
 #define ICON_REFRESH  "\uf021"
 #define ICON_HOME     "\uf015"
 
-/* Shapes: disc with tick, ring with bar, triangle, open ring, square with cross, ring with question mark, dash. */
+/* Shapes: disc with tick, ring with bar, triangle, open ring, square with cross, ring with question
+ * mark, dash. */
 void status_light(float x, float y, float radius, Status status);
 void badge(Status status, const char *word); /* a pill with shape and word, in the line */
-void card_gap(void); /* between two rows of cards: as wide as between columns */
+bool is_narrow(void); /* what is left is too narrow for cards beside each other */
+void card_gap(void);  /* between two rows of cards: as wide as between columns */
 float badge_width(const char *word);
 void card_title(const char *title, const char *note); /* note NULL: none */
-/* In the middle of what is left of the window. True: its button (action, NULL: none) was pressed. */
+/* In the middle of what is left of the window. True: its button (action, NULL: none) was pressed.
+ */
 bool empty_state(const char *icon, const char *title, const char *hint, const char *action);
 void key_value(const char *key, const char *value, float key_width);
 void banner(const char *id, Status status, const char *title, const char *text);
-bool filter_field(const char *id, const char *hint, char *text, size_t size, float width, bool focus);
+bool filter_field(const char *id, const char *hint, char *text, size_t size, float width,
+                  bool focus);
 
 typedef struct TableColumn {
     const char *name; /* marked by N_(), translated when shown */
     float width;      /* logical pixels; 0 or less: the rest, by weight -width */
     bool descending;  /* a first click sorts the big ones first */
+    int below;        /* hidden where the table is narrower than this, logical pixels */
 } TableColumn;
 
 typedef struct TableSort {
@@ -52,7 +58,8 @@ typedef struct DataTable {
     const TableColumn *columns;
     int n_columns;
     size_t n_rows;
-    TableSort *sort;   /* NULL: not sortable; else the order to begin with, and what the header says */
+    TableSort
+        *sort; /* NULL: not sortable; else the order to begin with, and what the header says */
     bool stripes;
     bool focus;        /* the keyboard starts in the first row */
     float line_height; /* of one row's content; 0: a line of text */
@@ -62,7 +69,8 @@ typedef struct DataTable {
     void (*row_id)(void *userdata, size_t row, char *ret, size_t size);
 } DataTable;
 
-/* Frozen header, only visible rows built, arrow keys walk the rows. Returns the row that was clicked or entered, -1. */
+/* Frozen header, only visible rows built, arrow keys walk the rows. Returns the row that was
+ * clicked or entered, -1. */
 ptrdiff_t data_table(const DataTable *t, GuiVec size);
 
 /* Ratios as bars; a negative ratio is a gap. */

@@ -2,6 +2,7 @@
 
     def test_x(lab): ...            lab.pc is aurgi-pc, booted; its ten services are as after the boot
     def test_y(daemon): ...         services_api runs in it as fn's user service, with the lab's registry
+    def test_r(shared_daemon): ...  the same, but others have used it before: for tests that only read
     def test_z(make_daemon): ...    the same, with files, arguments or environment of your own
 
 The daemon comes from $SERVICES_API, by default the build with address and undefined behaviour sanitizer in
@@ -508,9 +509,41 @@ def lab(booted_lab):
     return booted_lab
 
 
+class SharedDaemon:
+    """One daemon that serves test after test, until one of them wants a daemon of its own on that PC."""
+
+    def __init__(self, pc):
+        self.pc = pc
+        self._stack = contextlib.ExitStack()
+        self._daemon = None
+
+    def get(self):
+        if self._daemon is None:
+            self._daemon = self._stack.enter_context(running_daemon(self.pc))
+        return self._daemon
+
+    def drop(self):
+        self._daemon = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="session")
+def shared(booted_lab):
+    the_shared = SharedDaemon(booted_lab.pc)
+    yield the_shared
+    the_shared.drop()
+
+
 @pytest.fixture
-def make_daemon(booted_lab):
+def shared_daemon(shared):
+    """A daemon with the lab's registry that other tests use too: for tests that only read."""
+    return shared.get()
+
+
+@pytest.fixture
+def make_daemon(booted_lab, shared):
     """make_daemon(registry=, config=, args=, env=, properties=, start=True, pc="aurgi-pc")"""
+    shared.drop()
     with contextlib.ExitStack() as stack:
 
         def make(pc="aurgi-pc", **kwargs):
@@ -523,10 +556,3 @@ def make_daemon(booted_lab):
 def daemon(make_daemon):
     """A fresh daemon with the lab's registry, for this test alone."""
     return make_daemon()
-
-
-@pytest.fixture(scope="module")
-def module_daemon(booted_lab):
-    """One daemon for all tests of a file: for those that only read."""
-    with running_daemon(booted_lab.pc) as the_daemon:
-        yield the_daemon

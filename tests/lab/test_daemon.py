@@ -62,10 +62,10 @@ def now_ms():
 
 
 @pytest.mark.parametrize("app", VERDICTS)
-def test_verdict_is_right(module_daemon, app):
+def test_verdict_is_right(shared_daemon, app):
     # the one that hangs is given 10 s from its start before it is called degraded
     row = wait_until(
-        lambda: (r := module_daemon.row(app)) and verdict(r) == VERDICTS[app] and r["last_check_ts"] and r,
+        lambda: (r := shared_daemon.row(app)) and verdict(r) == VERDICTS[app] and r["last_check_ts"] and r,
         13,
         0.1,
         f"{app} {VERDICTS[app]}",
@@ -76,11 +76,11 @@ def test_verdict_is_right(module_daemon, app):
 
 
 @pytest.mark.parametrize("app", EXPECTED)
-def test_row_equals_ground_truth(module_daemon, app):
-    pc = module_daemon.pc
+def test_row_equals_ground_truth(shared_daemon, app):
+    pc = shared_daemon.pc
     unit, _, port, http_status = EXPECTED[app]
-    wait_until(lambda: verdict(module_daemon.row(app)) == VERDICTS[app], 13, 0.1, app)
-    row = module_daemon.row(app)
+    wait_until(lambda: verdict(shared_daemon.row(app)) == VERDICTS[app], 13, 0.1, app)
+    row = shared_daemon.row(app)
     assert row["systemd_state"] == pc.systemctl("is-active", unit, check=False)
     assert row["port"] == port
     assert row["port_listening"] == (port in listeners(pc) if port else None)
@@ -89,7 +89,7 @@ def test_row_equals_ground_truth(module_daemon, app):
         assert curl(pc, port) == http_status
     assert (row["latency_ms"] is not None) == isinstance(http_status, int)
 
-    facts = module_daemon.get(f"/api/services/{app}/{PC}?journal=0")["facts"]
+    facts = shared_daemon.get(f"/api/services/{app}/{PC}?journal=0")["facts"]
     names = ["LoadState", "ActiveState", "SubState", "InvocationID", "UnitFileState"]
     names += ["Result", "MainPID", "NRestarts"] if unit.endswith(".service") else []
     truth = pc.show(unit, *names)
@@ -106,11 +106,11 @@ def test_row_equals_ground_truth(module_daemon, app):
         assert str(said["n_restarts"]) == truth["NRestarts"]
 
 
-def test_it_watches_itself(module_daemon):
-    row = module_daemon.row("services_api")
+def test_it_watches_itself(shared_daemon):
+    row = shared_daemon.row("services_api")
     assert row["http_status"] == 200 and row["port_listening"] is True
-    facts = module_daemon.get(f"/api/services/services_api/{PC}?journal=0")["facts"]
-    assert facts["unit"]["main_pid"] == module_daemon.pid()
+    facts = shared_daemon.get(f"/api/services/services_api/{PC}?journal=0")["facts"]
+    assert facts["unit"]["main_pid"] == shared_daemon.pid()
 
 
 def test_no_process_is_started_for_a_check(make_daemon):
@@ -475,7 +475,9 @@ def unit_time(pc, unit, name):
 def test_what_happened_while_it_was_dead_is_filled_in(daemon):
     daemon.wait_row("auth_api", actual="running")
     daemon.wait_row("queue_agent", actual="running")
-    time.sleep(4)  # it is on disk that they were well
+    time.sleep(4)  # the first booking of who was well
+    daemon.pc.kill("sqlite_api.service")  # and a transition takes all that waits to the disk
+    wait_until(lambda: daemon.sql("SELECT 1 FROM service_transition"), 5)
     daemon.kill()
     wait_until(lambda: not daemon.active(), 5)
     old = daemon.pc.show("auth_api.service", "InvocationID")
@@ -548,7 +550,7 @@ def test_lost_user_manager_is_one_event_of_the_pc(make_daemon):
         assert me["reachable"] is True and me["sentence"]
         pc.root("systemctl", "start", "user@1000.service")
         daemon.wait_row("sqlite_api", timeout=15, actual="running", light="ok")
-        lost = [r for r in daemon.get("/api/transitions") if r["app_id"] is None]
+        lost = [r for r in daemon.get("/api/transitions") if r["app_id"] is None and r["pc_id"] == PC]
         assert (lost[0]["to"], lost[-1]["to"]) == ("running", "unknown")
     finally:
         pc.root("systemctl", "stop", "outside.service", check=False)
