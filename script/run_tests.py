@@ -28,10 +28,11 @@ LAYERS = {
     "sim": "build-san",
     "fuzz": "build-san",
     "threads": "build-tsan",
+    "gui": "build-san",
     "lab": "build-san",
 }
 # Layers that must not be empty. Without this a suite that lost its name in a meson.build would pass.
-NEVER_EMPTY = {"tools", "unit", "lab"}
+NEVER_EMPTY = {"tools", "unit", "sim", "fuzz", "threads", "gui", "lab"}
 
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "halt_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1",

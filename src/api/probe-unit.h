@@ -61,9 +61,9 @@ UnitBus *unit_bus_free(UnitBus *b); /* also frees the watches that are left */
 int unit_bus_connect(UnitBus *b, const char *address);
 void unit_bus_disconnect(UnitBus *b, Cause cause); /* calls `state` */
 bool unit_bus_is_ready(const UnitBus *b);
-Cause unit_bus_cause(const UnitBus *b); /* CAUSE_NOT_CHECKED_YET before the first answer */
+Cause unit_bus_cause(const UnitBus *b);          /* CAUSE_NOT_CHECKED_YET before the first answer */
 uint64_t unit_bus_answered_us(const UnitBus *b); /* mono: its last good answer; 0: none yet */
-sd_bus *unit_bus_get(UnitBus *b);       /* for actions and discovery; NULL while not connected */
+sd_bus *unit_bus_get(UnitBus *b); /* for actions and discovery; NULL while not connected */
 
 /* The same unit may be watched more than once. -EINVAL: no unit name systemd would take. */
 int unit_bus_watch(UnitBus *b, const char *unit, void *watch_userdata, UnitWatch **ret);

@@ -16,4 +16,4 @@ typedef struct Way {
 int way_open(Way *w, const char *pc_id, const char *ssh_host, bool is_self,
              const TransportEvents *events, void *userdata);
 void way_close(Way *w); /* the transport alone; another one may be opened */
-void way_done(Way *w); /* back to zero; once more is harmless */
+void way_done(Way *w);  /* back to zero; once more is harmless */

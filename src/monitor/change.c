@@ -196,7 +196,7 @@ int alert_read(const Json *j, Alert *ret)
     a.state = (AlertState)state;
     text_copy(a.pair.app_id, sizeof a.pair.app_id, app_id);
     text_copy(a.pair.pc_id, sizeof a.pair.pc_id, pc_id);
-    a.opened_ts = json_as_int(json_get(j, "opened_ts"), 0);
+    a.since_ts = json_as_int(json_get(j, "began_ts"), json_as_int(json_get(j, "opened_ts"), 0));
     a.closed_ts = json_as_int(json_get(j, "closed_ts"), 0);
     a.cause = cause_from_string(json_as_string(json_get(j, "cause"), ""));
     if (a.cause < 0)

@@ -37,7 +37,8 @@ typedef struct Alert {
     AlertKind kind;
     AlertState state;
     Pair pair;
-    int64_t opened_ts, closed_ts; /* 0: not yet */
+    int64_t since_ts;  /* when what is wrong began */
+    int64_t closed_ts; /* 0: not yet */
     Cause cause;
     char sentence[SENTENCE_MAX];
     bool acknowledged;

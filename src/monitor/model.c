@@ -354,8 +354,9 @@ static Transition *find_transition(Model *m, int64_t id)
 
 static void transition_add(Model *m, Transition *t)
 {
-    Transition *known = find_transition(m, t->row.id);
+    Transition *known = t->row.id > m->newest_id ? NULL : find_transition(m, t->row.id);
 
+    m->newest_id = MAX(m->newest_id, t->row.id);
     if (known) {
         if (!t->evidence)
             t->evidence = TAKE_PTR(known->evidence);

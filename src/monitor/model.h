@@ -37,6 +37,7 @@ typedef struct Model {
     Transition *transitions; /* oldest first */
     size_t n_transitions;
     int64_t transitions_seen; /* how many came by the stream: the number of the newest one */
+    int64_t newest_id;        /* ids only grow: a higher one was never seen before */
     Alert *alerts;
     size_t n_alerts;
     Detail *details[MODEL_DETAILS_MAX]; /* most recently asked first */

@@ -78,13 +78,13 @@ static void alert_cell(void *userdata, size_t row, int column)
         break;
     case 2:
         gui_font_push(GUI_FONT_MONO);
-        gui_text_fit(theme->dim, view_date(time, alert->opened_ts));
+        gui_text_fit(theme->dim, view_date(time, alert->since_ts));
         gui_font_pop();
         break;
     case 3:
         gui_text_fit(theme->dim, alert->closed_ts
-                                     ? view_duration(age, alert->closed_ts - alert->opened_ts)
-                                     : view_age(age, a->now_ms, alert->opened_ts));
+                                     ? view_duration(age, alert->closed_ts - alert->since_ts)
+                                     : view_age(age, a->now_ms, alert->since_ts));
         break;
     case 4: gui_text_fit(theme->dim, view_sentence(text, alert->sentence)); break;
     default: behind_text(alert, text, sizeof text); gui_text_fit(theme->faint, text);

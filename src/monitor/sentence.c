@@ -5,6 +5,7 @@
  * A sentence that no pattern knows is shown as it came: a true English sentence is worth more than
  * a vague translated one. The patterns are those of src/api/reconcile.c and incident.c; a test
  * feeds them through. */
+#include <stdio.h>
 #include <string.h>
 
 #include "basic/i18n.h"
@@ -19,21 +20,8 @@ typedef struct Part {
     size_t len;
 } Part;
 
+/* The exact ones first, then from the strict to the loose: the first match counts. */
 static const char *const patterns[] = {
-    N_("exit code {} after {} restarts"),
-    N_("exit code {} after {} restart"),
-    N_("exit code {}"),
-    N_("killed by {} after {} restarts"),
-    N_("killed by {} after {} restart"),
-    N_("killed by {}"),
-    N_("port {} is held by pid {} ({})"),
-    N_("port {} is held by {}"),
-    N_("port {} is closed"),
-    N_("there is no unit {} on this PC"),
-    N_("it does not accept connections on port {} ({} are waiting)"),
-    N_("{} refuses the connection"),
-    N_("{} answers {}"),
-    N_("{} gives no answer within {} ms"),
     N_("it crashed and dumped core"),
     N_("it did not start or stop in time"),
     N_("it hung and systemd's watchdog ended it"),
@@ -73,6 +61,23 @@ static const char *const patterns[] = {
     N_("its login shell does not answer"),
     N_("the ssh configuration has an error"),
     N_("ssh failed"),
+    N_("no other PC can be reached: this one seems to be cut off"),
+    N_("it was rebooted"),
+    N_("exit code {} after {} restarts"),
+    N_("exit code {} after {} restart"),
+    N_("exit code {}"),
+    N_("killed by {} after {} restarts"),
+    N_("killed by {} after {} restart"),
+    N_("killed by {}"),
+    N_("port {} is held by pid {} ({})"),
+    N_("port {} is held by {}"),
+    N_("port {} is closed"),
+    N_("there is no unit {} on this PC"),
+    N_("it does not accept connections on port {} ({} are waiting)"),
+    N_("{}: none of its {} user services can be seen"),
+    N_("{} refuses the connection"),
+    N_("{} answers {}"),
+    N_("{} gives no answer within {} ms"),
 };
 
 /* Where the literal text up to the next "{}" is found; the gap before it is a part. */
@@ -119,18 +124,31 @@ static void compose(char ret[static SENTENCE_MAX], const char *format, const Par
     ret[len] = '\0';
 }
 
-const char *view_sentence(char ret[static SENTENCE_MAX], const char *sentence)
+/* A part may be a sentence of its own: depth bounds how far that goes. */
+static bool translate(char ret[static SENTENCE_MAX], const char *sentence, int depth)
 {
     Part parts[PARTS_MAX];
+    char inner[PARTS_MAX][SENTENCE_MAX], whole[SENTENCE_MAX], text[SENTENCE_MAX];
     size_t n;
 
-    if (strcmp(i18n_language(), "en") != 0)
-        for (size_t i = 0; i < ELEMENTS(patterns); i++)
-            if (match(patterns[i], sentence, parts, &n)) {
-                char whole[SENTENCE_MAX];
-                compose(whole, i18n_text(patterns[i]), parts, n);
-                text_clean(ret, SENTENCE_MAX, whole, strlen(whole));
-                return ret;
-            }
+    for (size_t i = 0; i < ELEMENTS(patterns); i++) {
+        if (!match(patterns[i], sentence, parts, &n))
+            continue;
+        for (size_t k = 0; k < n && depth > 0; k++) {
+            snprintf(text, sizeof text, "%.*s", (int)parts[k].len, parts[k].start);
+            if (translate(inner[k], text, depth - 1))
+                parts[k] = (Part){inner[k], strlen(inner[k])};
+        }
+        compose(whole, i18n_text(patterns[i]), parts, n);
+        text_clean(ret, SENTENCE_MAX, whole, strlen(whole));
+        return true;
+    }
+    return false;
+}
+
+const char *view_sentence(char ret[static SENTENCE_MAX], const char *sentence)
+{
+    if (strcmp(i18n_language(), "en") != 0 && translate(ret, sentence, 1))
+        return ret;
     return text_copy(ret, SENTENCE_MAX, sentence);
 }

@@ -269,7 +269,7 @@ static void test_alerts(void **state)
     for (int i = 0; i < 4; i++) {
         snprintf(c->alerts[i].id, sizeof c->alerts[i].id, "%d", i);
         c->alerts[i].state = states[i];
-        c->alerts[i].opened_ts = 100 + i;
+        c->alerts[i].since_ts = 100 + i;
         c->alerts[i].closed_ts = states[i] == ALERT_CLOSED ? 150 : 0;
     }
     c->n_alerts = 4;
@@ -296,6 +296,9 @@ static void test_sentences(void **state)
         {"http://a/b answers 503", "http://a/b responde 503"},
         {"it is starting", "est\u00e1 arrancando"},
         {"its host key has changed", "su clave de host ha cambiado"},
+        {"the systemd manager answers with errors", "el gestor de systemd responde con errores"},
+        {"its host key has changed: none of its 4 user services can be seen",
+         "su clave de host ha cambiado: no se ve ninguno de sus 4 servicios de usuario"},
         {"something nobody foresaw", "something nobody foresaw"},
         {"", ""},
     };

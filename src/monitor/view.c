@@ -421,7 +421,7 @@ static int compare_alerts(const void *a, const void *b, void *userdata)
 
     if (x_closed != y_closed)
         return x_closed ? 1 : -1;
-    int r = compare_numbers(y->opened_ts, x->opened_ts);
+    int r = compare_numbers(y->since_ts, x->since_ts);
     return r ? r : strcmp(x->id, y->id);
 }
 

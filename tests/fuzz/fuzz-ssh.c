@@ -1,4 +1,5 @@
-/* Whatever another PC writes to our ssh: its stderr, its shell's output, what systemctl, curl and ss print there. */
+/* Whatever another PC writes to our ssh: its stderr, its shell's output, what systemctl, curl and
+ * ss print there. */
 #include <string.h>
 
 #include "api/ssh-cause.h"
@@ -39,7 +40,8 @@ static void framed(const char *text, size_t len)
     if (a == 1) {
         PROMISE(whole.too_long == parts.too_long && whole.data.len <= OUTPUT_MAX);
         PROMISE(whole.status == parts.status && whole.data.len == parts.data.len);
-        PROMISE(whole.data.len == 0 || memcmp(whole.data.data, parts.data.data, whole.data.len) == 0);
+        PROMISE(whole.data.len == 0 ||
+                memcmp(whole.data.data, parts.data.data, whole.data.len) == 0);
     }
     ssh_frame_done(&whole);
     ssh_frame_done(&parts);
