@@ -324,8 +324,6 @@ bool fleet_judge(Fleet *f, Service *s, Now now)
         reconcile(&s->track, &s->want, &s->pc->facts, &s->facts, s->pc->skew_ms, now, changes);
     for (size_t i = 0; i < n; i++)
         emit(f, s, &changes[i], now);
-    if (s->track.shown.light == LIGHT_OK)
-        s->last_healthy_ms = now.wall_ms;
     if (s->track.shown.recheck_at_us)
         pull_due(f, s, s->track.shown.recheck_at_us);
     if (s->track.shown.cause == CAUSE_NOT_CHECKED_YET && !s->in_flight && wants_request(s))
@@ -364,6 +362,19 @@ void fleet_assign_slots(Fleet *f)
             f->pcs[p]->services[j]->slot = (uint32_t)(i++ / batch % seconds);
 }
 
+static void count_check(Service *s, Now now)
+{
+    s->last_check_ms = now.wall_ms;
+    s->checked = true;
+}
+
+/* After a check was judged: clients follow this by the same rule, so they need not be told. */
+static void count_health(Service *s)
+{
+    if (s->track.shown.light == LIGHT_OK)
+        s->last_healthy_ms = s->last_check_ms;
+}
+
 /* A look without a request: unit and port are known already, the health endpoint has nothing to
  * say. */
 static void finish_quietly(Fleet *f, Service *s, Now now)
@@ -377,8 +388,8 @@ static void finish_quietly(Fleet *f, Service *s, Now now)
     fleet_judge(f, s, now);
     if (s->track.shown.actual == ACTUAL_UNKNOWN)
         return;
-    s->last_check_ms = now.wall_ms;
-    s->checked = true;
+    count_check(s, now);
+    count_health(s);
     fleet_mark(f, s);
     f->ops.check(f->userdata, s, now.wall_ms);
 }
@@ -572,11 +583,19 @@ void fleet_pc_checked(Fleet *f, FleetPc *pc, int32_t lag_us, Now now)
     fleet_mark_pc(f, pc);
 }
 
+/* The first round at once: what needs no request is a check as soon as its facts are there. */
+static void check_first(Fleet *f, Service *s, Now now)
+{
+    if (s->last_check_ms == 0 && !s->in_flight && is_observed(s))
+        pull_due(f, s, now.mono_us);
+}
+
 void fleet_unit(Fleet *f, Service *s, const UnitFacts *facts, bool is_event, Now now)
 {
     s->facts.unit = *facts;
     if (fleet_judge(f, s, now) && is_event)
         f->ops.changed(f->userdata);
+    check_first(f, s, now);
 }
 
 void fleet_port(Fleet *f, Service *s, const PortFacts *facts, Now now)
@@ -623,10 +642,11 @@ void fleet_http(Fleet *f, Service *s, const HttpFacts *facts, Now now)
     tally_http(&s->tally, facts);
     s->facts.http = *facts;
     s->facts.http.misses = misses;
-    s->last_check_ms = now.wall_ms;
-    s->checked = true;
+    count_check(s, now);
     fleet_mark(f, s);
-    if (fleet_judge(f, s, now))
+    bool changed = fleet_judge(f, s, now);
+    count_health(s);
+    if (changed)
         f->ops.changed(f->userdata);
     f->ops.check(f->userdata, s, now.wall_ms);
     if (s->again) {

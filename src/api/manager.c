@@ -472,7 +472,10 @@ static int load_token(const char *path, char **ret)
     while (len && (text[len - 1] == '\n' || text[len - 1] == ' '))
         len--;
     text[len] = '\0';
-    if (len < 16 || strlen(text) != len) {
+    bool is_one_word = strlen(text) == len;
+    for (size_t i = 0; i < len; i++)
+        is_one_word = is_one_word && text[i] > ' ' && text[i] <= '~';
+    if (len < 16 || !is_one_word) {
         log_error("%s: holds no token of at least 16 characters; delete it and a new one is made",
                   path);
         return -EINVAL;

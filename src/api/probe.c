@@ -431,7 +431,8 @@ static bool awaits_ports(const FleetPc *pc, Now now)
     for (size_t i = 0; i < pc->n_services; i++) {
         const Service *s = pc->services[i];
         if (s->want.port &&
-            (!s->facts.port.looked || s->track.active_since_us > s->facts.port.at_us ||
+            (!s->facts.port.looked || s->facts.port.full_since_us ||
+             s->track.active_since_us > s->facts.port.at_us ||
              (s->track.shown.recheck_at_us && s->track.shown.recheck_at_us <= now.mono_us)))
             return true;
     }

@@ -408,6 +408,17 @@ static bool is_up(Actual a)
     return is_healthy(a) || a == ACTUAL_DEGRADED;
 }
 
+/* The mono time of a moment in the past that that PC's clock gives; now when it gives none. */
+static uint64_t begun_us(const Case *c, int64_t theirs_ms)
+{
+    int64_t age_ms = c->now.wall_ms - (theirs_ms - c->skew_ms);
+
+    if (theirs_ms <= 0 || age_ms < 0)
+        return c->now.mono_us;
+    uint64_t age_us = (uint64_t)age_ms * USEC_PER_MSEC;
+    return age_us < c->now.mono_us ? c->now.mono_us - age_us : 0;
+}
+
 /* Notices that a new run has begun and what became of the old one. */
 static void follow_runs(Track *t, const Case *c, Changes *out)
 {
@@ -431,16 +442,14 @@ static void follow_runs(Track *t, const Case *c, Changes *out)
             t->runs++;
         if (restarted_unseen && active && is_up(t->stored) && !u->oneshot)
             add_missed_end(t, c, out, ended);
-        t->run_was_active = t->run_failed = false;
-        int64_t age_ms = c->now.wall_ms - (u->active_enter_ms - c->skew_ms);
-        bool old = first && u->active_enter_ms > 0 &&
-                   age_ms > (int64_t)(STARTING_GRACE_US / USEC_PER_MSEC);
-        t->active_since_us = old ? 0 : c->now.mono_us;
+        t->run_failed = false;
+        t->run_was_active = first && active;
+        /* one that ran before we came is as old as systemd says */
+        t->active_since_us = t->run_was_active ? begun_us(c, u->active_enter_ms) : c->now.mono_us;
     }
     if (active && !t->run_was_active) {
         t->run_was_active = true;
-        if (t->active_since_us)
-            t->active_since_us = c->now.mono_us;
+        t->active_since_us = c->now.mono_us;
     }
     t->seen_until_ms = 0;
     t->n_restarts = u->n_restarts;

@@ -478,6 +478,7 @@ static void test_recall_of_one_that_was_always_well(void **state)
     reconcile_recall(&fine.track, ACTUAL_INVALID, 0, WALL - 1000);
     fine.facts.unit.oneshot = true;
     fine.facts.unit.active = ACTIVE_INACTIVE; /* finished, that is */
+    fine.facts.unit.inactive_enter_ms = WALL - 500000;
     look(&fine, 0);
     assert_int_equal(fine.track.stored, ACTUAL_FINISHED);
     assert_int_equal(fine.n, 0);
@@ -551,8 +552,8 @@ static void test_young_run_is_starting_then_degraded(void **state)
     s.facts.unit.active_enter_ms = WALL - 1000;
     look(&s, 0);
     assert_int_equal(s.track.shown.actual, ACTUAL_STARTING);
-    s.facts.port = port(false, 9 * S);
-    look(&s, 9 * S);
+    s.facts.port = port(false, 8 * S);
+    look(&s, 8 * S);
     assert_int_equal(s.track.shown.actual, ACTUAL_STARTING);
     s.facts.port = port(false, 11 * S);
     look(&s, 11 * S);

