@@ -73,3 +73,19 @@ unit_arguments() {
         echo "--property=Type=notify"
     fi
 }
+
+# ---- the lab ------------------------------------------------------------------------------------------
+
+# lab_registry PC OTHER...: the lab's registry with every app on every PC. service_targets is its last list, so more
+# rows follow.
+lab_registry() {
+    local pc app
+    cat "$ROOT/tests/lab/registry.yaml"
+    printf '  - app_id: sshd\n    pc_id: %s\n' "$@"
+    shift
+    for pc in "$@"; do
+        for app in sqlite_api web_ui auth_api queue_agent echo_socket backup_job report_once broken_api hang_api stolen_port; do
+            printf '  - app_id: %s\n    pc_id: %s\n' "$app" "$pc"
+        done
+    done
+}

@@ -430,7 +430,7 @@ int cli_discover(int argc, char *argv[])
         1};
     RegistryError error = {""};
     Registry *r = NULL;
-    char host[256] = "", why[512] = "";
+    char host[256] = "", why[512] = "", pc_id[256], ssh_host[256];
 
     int e = cli_parse(&command, argc, argv, &operand, &n);
     if (e >= 0)
@@ -446,9 +446,14 @@ int cli_discover(int argc, char *argv[])
         self = NULL;
     if (!operand && self)
         pc.pc_id = self->pc_id;
+    /* copies: rows of r are void after each registry_add() */
+    text_copy(pc_id, sizeof pc_id, pc.pc_id);
+    pc.pc_id = pc_id;
     const RegistryPc *known = registry_find_pc(r, pc.pc_id);
-    if (known)
-        pc = *known;
+    if (known && known->ssh_host) {
+        text_copy(ssh_host, sizeof ssh_host, known->ssh_host);
+        pc.ssh_host = ssh_host;
+    }
     bool is_self =
         !operand || strcmp(operand, host) == 0 || (self && strcmp(operand, self->pc_id) == 0);
     int found =
