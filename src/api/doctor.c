@@ -155,7 +155,8 @@ static void read_agent(DoctorFacts *f)
 
 static int examine(DoctorFacts *f)
 {
-    CLEANUP_FREE char *agent = getenv(AGENT) ? strdup(getenv(AGENT)) : NULL;
+    const char *here = getenv(AGENT);
+    CLEANUP_FREE char *agent = here ? strdup(here) : NULL;
 
     read_config(f);
     if (f->config_error[0])
@@ -277,8 +278,10 @@ static int report(const char *path, const char *wanted_self, const char *operand
                             : cli_complain("doctor", error.text);
     if (r && registry_self(r, wanted_self, host, &self, &error) < 0)
         self = NULL; /* an observer looks at all PCs over ssh */
-    if (!operand)
+    if (r && !operand)
         return report_all(r, self, host) ? CLI_EXIT_BAD : CLI_EXIT_OK;
+    if (!operand)
+        return CLI_EXIT_BAD;
     const RegistryPc *pc = r ? registry_find_pc(r, operand) : NULL;
     if ((pc && pc == self) || (!pc && strcmp(operand, host) == 0))
         return report_own(operand) ? CLI_EXIT_BAD : CLI_EXIT_OK;

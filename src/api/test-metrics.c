@@ -337,7 +337,7 @@ static const char *text(void)
     buffer_reset(&t.out);
     metrics_write(&t.out, t.f.fleet, &t.daemon);
     assert_int_equal(buffer_error(&t.out), 0);
-    const char *error = grammar_error(t.out.data, t.out.len);
+    const char *error = grammar_error(buffer_cstr(&t.out), t.out.len);
     if (error)
         fail_msg("%s in:\n%s", error, buffer_cstr(&t.out));
     return buffer_cstr(&t.out);
