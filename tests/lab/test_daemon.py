@@ -279,7 +279,7 @@ def test_one_that_hangs_delays_nobody(make_daemon):
     for app in ("sqlite_api", "web_ui", "auth_api"):
         times = sorted(set(seen[app]))
         pauses = [b - a for a, b in zip(times, times[1:])]
-        assert len(times) >= 6 and max(pauses) < 2000, (app, times)
+        assert len(times) >= 6 and max(pauses) < 3000, (app, times)
 
 
 # ---- every kind of unit ------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def bad_configs():
         "interval_ms: 2000\n---\ninterval_ms: 3000\n",
         "interval_ms: &a 2000\nalert_after_s: *a\n",
         "? [a]\n: b\n",
-        '{"interval_ms": }\n',
+        '{"interval_ms": 2000\n',
         "interval_ms: !!python/object 1\n",
         "%YAML 9.9\n---\ninterval_ms: 2000\n",
         "interval_ms: 2000\0\n",
