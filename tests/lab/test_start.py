@@ -1,5 +1,6 @@
 """A start that cannot succeed says why, with an exit code, and before it opens its port."""
 
+import os
 import re
 
 import pytest
@@ -52,7 +53,8 @@ def test_no_registry(make_daemon):
 )
 def test_broken_registry(make_daemon, sql, word):
     daemon = make_daemon(start=False)
-    daemon.pc.run("sqlite3", REGISTRY_DB, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; " + sql)
+    lax = "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; "
+    daemon.pc.run("sqlite3", REGISTRY_DB, lax + sql)
     assert word in refused(daemon, code=2)
 
 
@@ -163,10 +165,11 @@ def test_a_hundred_broken_configs(make_daemon):
             assert key.split(".")[0].lower() in said.lower(), (text, said)
 
 
-@pytest.mark.parametrize("mode, owner, word", [(0o644, 1000, "0600"), (0o640, 1000, "0600"), (0o600, 0, "token"), (0o644, 0, "0600")])
+@pytest.mark.parametrize(
+    "mode, owner, word",
+    [(0o644, 1000, "0600"), (0o640, 1000, "0600"), (0o600, 0, "token"), (0o644, 0, "0600")],
+)
 def test_bad_token_file(make_daemon, mode, owner, word):
-    import os  # pylint: disable=import-outside-toplevel
-
     daemon = make_daemon(start=False)
     daemon.pc.write(TOKEN, "0123456789abcdef0123456789abcdef\n", mode)
     os.chown(daemon.pc.path(TOKEN), owner, owner)
@@ -174,7 +177,9 @@ def test_bad_token_file(make_daemon, mode, owner, word):
     assert word in said and "0123456789abcdef" not in said
 
 
-@pytest.mark.parametrize("content", ["", "short\n", "0123456789abcdef\n0123456789abcdef\n", "0123456789\0abcdefghi\n"])
+@pytest.mark.parametrize(
+    "content", ["", "short\n", "0123456789abcdef\n0123456789abcdef\n", "0123456789\0abcdefghi\n"]
+)
 def test_token_that_is_none(make_daemon, content):
     daemon = make_daemon(start=False)
     daemon.pc.write(TOKEN, content, 0o600)
@@ -196,7 +201,8 @@ def test_damaged_history_is_set_aside_and_goes_on(make_daemon, kind):
         daemon.pc.write(DB, "SQLite format 3\0" + "garbage" * 2000)
     elif kind == "foreign":
         daemon.pc.run("mkdir -p ~/.local/state/services_api")
-        daemon.pc.run("sqlite3", DB, "PRAGMA application_id = 77; CREATE TABLE theirs(x); INSERT INTO theirs VALUES (1)")
+        theirs = "PRAGMA application_id = 77; CREATE TABLE theirs(x); INSERT INTO theirs VALUES (1)"
+        daemon.pc.run("sqlite3", DB, theirs)
     else:
         daemon.start()
         daemon.wait_row("sqlite_api", actual="running")
@@ -279,5 +285,5 @@ def reachable(daemon):
 
 def test_history_that_has_no_place(make_daemon):
     daemon = make_daemon(start=False)
-    daemon.pc.run("mkdir -p ~/.local/state; rm -rf ~/.local/state/services_api; touch ~/.local/state/services_api")
+    daemon.pc.run("mkdir -p ~/.local/state; cd ~/.local/state; rm -rf services_api; touch services_api")
     assert "services_api" in refused(daemon)
