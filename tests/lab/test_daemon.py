@@ -1,4 +1,4 @@
-"""What services_api says of one PC's services is what systemd, ss and curl say in it, and it says so in time."""
+"""What services_api says of one PC's services is what systemd, ss and curl say in it, in time."""
 
 import copy
 import re

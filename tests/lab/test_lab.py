@@ -176,6 +176,7 @@ def test_registry_describes_the_lab(lab):
     assert [row["pc_id"] for row in registry["pcs"]] == ["aurgi-pc", "home-wsl", "organic-machine.com"]
     apps = {row["app_id"]: row for row in registry["apps"]}
     own = apps.pop("services_api")
+    assert apps.pop("sshd")["unit_scope"] == "system"  # for the lab of several PCs
     assert (own["unit"], own["port"], own["is_local_only"]) == ("services_api.service", 8485, True)
     assert {name: (app["unit"], app.get("port")) for name, app in apps.items()} == {
         name: (unit, port) for name, (unit, _, port, _) in EXPECTED.items()
