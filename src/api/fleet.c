@@ -19,7 +19,8 @@
 #include "basic/macro.h"
 #include "basic/text.h"
 
-#define BATCH_MIN 32U /* services whose regular looks start together */
+#define SKEW_NOISE_MS 50  /* how well a clock can be read through a shell */
+#define BATCH_MIN     32U /* services whose regular looks start together */
 #define QUEUE_LOOK_US \
     (1U * 1000000U) /* a queue that does not fall brings a look forward, at most each second */
 
@@ -568,6 +569,8 @@ void fleet_pc_about(Fleet *f, FleetPc *pc, const char *uname, bool events)
 
 void fleet_pc_skew(Fleet *f, FleetPc *pc, int64_t skew_ms)
 {
+    if (llabs(skew_ms) < SKEW_NOISE_MS)
+        skew_ms = 0;
     bool moved = !pc->skew_known || llabs(pc->skew_ms - skew_ms) > 100;
 
     pc->skew_known = true;

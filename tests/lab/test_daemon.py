@@ -506,7 +506,8 @@ def test_start_and_stop_are_no_transitions(daemon):
     daemon.restart()
     daemon.wait_row("sqlite_api", actual="running")
     time.sleep(0.5)
-    rows = [r for r in daemon.get("/api/transitions") if r["app_id"] not in ("services_api", "hang_api")]
+    passing = (None, "services_api", "hang_api")  # None: the other PCs, which are off here
+    rows = [r for r in daemon.get("/api/transitions") if r["app_id"] not in passing]
     assert rows == []
 
 

@@ -102,7 +102,7 @@ def bad_configs():
             text = repr(value) if not isinstance(value, str) else '"' + value + '"'
             yield key, f"{key}: {text}\n"
     unknown = "intervalms Interval_ms interval-ms token password hots x 1 actions port db registry log hosts2"
-    unknown += " listen_on interval ssh user api monitor alerts"
+    unknown += " listen_on interval intervals ssh user api monitor alerts"
     for key in unknown.split():
         yield key, f"{key}: 1\n"
     for text in (
