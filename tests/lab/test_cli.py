@@ -198,7 +198,7 @@ def test_logs_need_the_daemon(make_daemon):
 def test_watch_follows(daemon):
     daemon.wait_row("sqlite_api", actual="running")
     pc = daemon.pc
-    pc.run(f"systemd-run --user --quiet --unit=watcher -p StandardOutput=file:/tmp/watch {PROGRAM} watch")
+    pc.run(f"systemd-run --user --quiet --unit=watcher -p StandardOutput=truncate:/tmp/watch {PROGRAM} watch")
     try:
         out = pc.path("/tmp/watch")
         wait_until(lambda: out.exists() and "sqlite_api" in out.read_text(), 5)
