@@ -75,6 +75,11 @@ typedef struct Manager {
 
 /* ---- from left to right ---- */
 
+static const char *state_word(const Service *s, Actual a)
+{
+    return !s && a == ACTUAL_RUNNING ? "reachable" : actual_to_string(a);
+}
+
 static void on_transition(void *userdata, FleetPc *pc, Service *s, const TransitionRow *row,
                           const Change *change)
 {
@@ -100,11 +105,8 @@ static void on_transition(void *userdata, FleetPc *pc, Service *s, const Transit
     store_add_transition(m->store, &t);
     publish_transition(m->publish, &full);
     log_info("%s%s%s: %s -> %s%s%s", pc->pc_id, s ? "/" : "", s ? s->want.app_id : "",
-             s ? actual_to_string(row->from) : "",
-             s                           ? actual_to_string(row->to)
-             : row->to == ACTUAL_RUNNING ? "reachable"
-                                         : actual_to_string(row->to),
-             row->sentence[0] ? ": " : "", row->sentence);
+             state_word(s, row->from), state_word(s, row->to), row->sentence[0] ? ": " : "",
+             row->sentence);
     if (change && change->wants_journal)
         evidence_collect(m->evidence, s, &full, change, clock_now());
     buffer_done(&evidence);

@@ -231,6 +231,8 @@ static void quote(const char *text, size_t len, char *dst, size_t size)
     char clean[80];
 
     text_clean(clean, sizeof(clean), text, len);
+    if (strstr(clean, "://") && memchr(text, '@', len)) /* its password must not get into a log */
+        text_copy(clean, sizeof(clean), "(a URL with user or password)");
     snprintf(dst, size, "\"%s\"", clean);
 }
 

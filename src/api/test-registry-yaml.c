@@ -279,7 +279,7 @@ static const struct {
     {GOOD "    health_endpoint: ftp://a/\n",
      "f:6: apps[0].health_endpoint: \"ftp://a/\" is not a health endpoint"},
     {GOOD "    health_endpoint: http://u:p@a/\n",
-     "f:6: apps[0].health_endpoint: \"http://u:p@a/\" is not a health endpoint"},
+     "f:6: apps[0].health_endpoint: \"(a URL with user or password)\" is not a health endpoint"},
     {GOOD "    health_endpoint: \"/a b\"\n",
      "f:6: apps[0].health_endpoint: \"/a b\" is not a health endpoint"},
     {GOOD "    health_endpoint: \"/a\\r\\nX: y\"\n",
