@@ -153,7 +153,7 @@ def test_deaf_service_fills_its_accept_queue(lab):
     pc.mode(8401, "deaf")
     held = [pc.connect(8401) for _ in range(5)]
     queue = pc.run("ss -Htln 'sport = :8401'").stdout.split()
-    assert queue[1:3] == ["5", "64"]
+    assert int(queue[1]) >= 5 and queue[2] == "64"  # a daemon that still runs may knock, too
     for sock in held:
         sock.close()
     pc.mode(8401, None)
