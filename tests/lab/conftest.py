@@ -503,8 +503,9 @@ def booted_lab():
 
 
 @pytest.fixture
-def lab(booted_lab):
-    """The lab, with the services of aurgi-pc as after the boot."""
+def lab(booted_lab, shared):
+    """The lab, with the services of aurgi-pc as after the boot, and no daemon that looks at them."""
+    shared.drop()
     booted_lab.pc.restore()
     return booted_lab
 
