@@ -47,6 +47,7 @@ struct ClientStream {
     bool has_picture;
 
     /* of the present connection */
+    uint64_t opened_us;
     bool said_hello;
     uint64_t live_since_us; /* 0: not live */
     int error;              /* why it ended */
@@ -181,7 +182,9 @@ static void stream_step(ClientStream *s, ClientLink *link, WsCodec *codec, Buffe
     }
     if (n != -EAGAIN)
         return stream_fail(s, -ECONNRESET, "The daemon closed the connection.");
-    uint64_t silent_ms = (clock_now().mono_us - *heard_us) / USEC_PER_MSEC;
+    /* A daemon that pings but never greets has no picture for us: that counts as silence. */
+    uint64_t since_us = s->live_since_us ? *heard_us : s->opened_us;
+    uint64_t silent_ms = (clock_now().mono_us - since_us) / USEC_PER_MSEC;
     if (silent_ms >= s->silence_ms)
         return stream_fail(s, -ETIMEDOUT, "No word from the daemon for %.3g s.",
                            s->silence_ms / 1000.0);
@@ -208,6 +211,7 @@ static void stream_connection(ClientStream *s, ClientLink *link)
     CLEANUP(buffer_done) Buffer out = BUFFER_INIT(REPLIES_MAX);
     uint64_t heard_us = clock_now().mono_us;
 
+    s->opened_us = heard_us;
     if (ws_codec_new(true, CLIENT_BODY_MAX, on_message, s, &codec) < 0)
         return stream_fail(s, -ENOMEM, "Out of memory.");
     while (!s->error && !is_stopped(s, 0))

@@ -709,6 +709,25 @@ static void test_silence(UNUSED void **state)
     watch_stop(&w);
 }
 
+/* Pings alone keep no connection: without a greeting there is nothing to show. */
+static void test_pings_without_greeting(UNUSED void **state)
+{
+    Buffer out = BUFFER_INIT(4096);
+    Watch w;
+
+    watch_start(&w, NULL, 300);
+    meet(&w);
+    answer_upgrade(&w, &out, "");
+    send_all(w.peer, out.data, out.len);
+    buffer_done(&out);
+    for (int i = 0; i < 12; i++) {
+        send(w.peer, "\x89\0", 2, MSG_NOSIGNAL);
+        usleep(50000);
+    }
+    expect(&w, "lost: No word from the daemon for 0.3 s.");
+    watch_stop(&w);
+}
+
 /* A message beyond the maximum is refused by its header, whatever follows. */
 static void test_huge_message(UNUSED void **state)
 {
@@ -773,6 +792,7 @@ int main(void)
         cmocka_unit_test(test_server_dies),
         cmocka_unit_test(test_close_frame),
         cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_pings_without_greeting),
         cmocka_unit_test(test_huge_message),
         cmocka_unit_test(test_bad_url_shows_as_lost),
         cmocka_unit_test(test_stop_while_opening),

@@ -326,11 +326,11 @@ def serve(world, conn):
         lines = head.decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ", 2)
         headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
+        while world.args.hung:
+            time.sleep(0.1)
         if headers.get("upgrade", "").lower() == "websocket":
             upgrade(world, conn, headers)
             return
-        while world.args.hung:
-            time.sleep(0.1)
         status, body = world.rest(method, target)
         text = json.dumps(body).encode()
         kind = "application/json" if status < 400 else "application/problem+json"
