@@ -187,6 +187,7 @@ def run_lab(summary, pattern):
     report.unlink(missing_ok=True)
     command = [sys.executable, "-B", "-m", "pytest", "tests/lab", "-v", "--tb=short"]
     command += ["-p", "no:cacheprovider", f"--junitxml={report}"]
+    command += ["-n", "2", "--dist", "load"]  # two labs: most of the time is waiting for systemd and ssh
     if pattern:
         command += ["-k", pattern]
     code = subprocess.run(command, cwd=ROOT, check=False).returncode

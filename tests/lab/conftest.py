@@ -31,8 +31,10 @@ from websockets.uri import parse_uri
 
 HERE = Path(__file__).resolve().parent
 SOURCE_ROOT = HERE.parent.parent
-# a lab of its own, so that one that a person plays with is not disturbed
-LAB_NAME = os.environ.setdefault("LAB_NAME", "labtest")
+# A lab of its own, so that one that a person plays with is not disturbed, and one for each worker of
+# pytest-xdist: they inherit the name from the process that started them.
+LAB_NAME = os.environ.get("LAB_NAME", "labtest") + os.environ.get("PYTEST_XDIST_WORKER", "")
+os.environ["LAB_NAME"] = LAB_NAME
 REGISTRY = HERE / "registry.yaml"
 API_PORT = 8485
 FN_UID = 1000
@@ -69,6 +71,27 @@ def lab_command(*args, check=True, timeout=120, **kwargs):
     if check and done.returncode != 0:
         raise AssertionError(f"{shlex.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done
+
+
+def in_network(pc, make):
+    """What make() returns, called in a short-lived thread that is in the PC's network; this process stays out."""
+    result = []
+
+    def body():
+        try:
+            with open(f"/run/netns/{LAB_NAME}-{pc.name}") as netns:
+                if _libc.setns(netns.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")
+            result.append(make())
+        except Exception as error:  # pylint: disable=broad-except
+            result.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    if isinstance(result[0], Exception):
+        raise result[0]
+    return result[0]
 
 
 class Response:
@@ -159,35 +182,22 @@ class Pc:
     def connect(self, port, host="127.0.0.1", uid=FN_UID, timeout=10.0):
         """A connected socket *inside the PC's network*, owned by that uid.
 
-        A socket stays in the network namespace and keeps the owner that its thread had when it was made,
-        so a short-lived thread enters the namespace and this process stays where it is.
+        A socket stays in the network namespace and keeps the owner that its thread had when it was made.
         """
-        result = []
 
         def body():
+            _libc.setfsuid(uid)  # of this thread alone
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.settimeout(timeout)
             try:
-                with open(f"/run/netns/{LAB_NAME}-{self.name}") as netns:
-                    if _libc.setns(netns.fileno(), CLONE_NEWNET) != 0:
-                        raise OSError(ctypes.get_errno(), "setns")
-                _libc.setfsuid(uid)  # of this thread alone
-                family = socket.AF_INET6 if ":" in host else socket.AF_INET
-                sock = socket.socket(family, socket.SOCK_STREAM)
-                sock.settimeout(timeout)
-                try:
-                    sock.connect((host, port))
-                except BaseException:
-                    sock.close()
-                    raise
-                result.append(sock)
-            except Exception as error:  # pylint: disable=broad-except
-                result.append(error)
+                sock.connect((host, port))
+            except BaseException:
+                sock.close()
+                raise
+            return sock
 
-        thread = threading.Thread(target=body)
-        thread.start()
-        thread.join()
-        if isinstance(result[0], Exception):
-            raise result[0]
-        return result[0]
+        return in_network(self, body)
 
     def http(self, path, port=API_PORT, method="GET", body=None, headers=None, host="127.0.0.1", uid=FN_UID):
         """One HTTP request from inside the PC, on a connection of its own."""

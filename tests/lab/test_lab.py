@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import HERE, REGISTRY, lab_command, wait_until
+from conftest import HERE, LAB_NAME, REGISTRY, lab_command, wait_until
 
 # app: (unit, `systemctl show` ActiveState/SubState, port or None, HTTP status or None)
 EXPECTED = {
@@ -209,11 +209,13 @@ def test_terminal_size_and_type_reach_a_program_inside(lab):
 
 # ---- the script itself, in a lab of another name -----------------------------------------------------------
 
+OTHER_NAME = LAB_NAME + "-2"
+
 
 @pytest.fixture
 def other_lab():
     """Runs `lab ...` on a second lab beside the first."""
-    env = {**os.environ, "LAB_NAME": "labtest2"}
+    env = {**os.environ, "LAB_NAME": OTHER_NAME}
 
     def command(*args, check=True):
         return lab_command(*args, check=check, env=env)
@@ -240,12 +242,12 @@ def leftovers(name):
 
 def test_down_leaves_nothing(other_lab):
     other_lab("up", "aurgi-pc", "home-wsl")
-    assert leftovers("labtest2")
+    assert leftovers(OTHER_NAME)
     other_lab("freeze", "home-wsl")
     other_lab("down", "aurgi-pc")
     assert re.search(r"aurgi-pc +down\nhome-wsl +up", other_lab("status").stdout)
     other_lab("down")
-    assert leftovers("labtest2") == []
+    assert leftovers(OTHER_NAME) == []
 
 
 def test_up_repairs_and_is_idempotent(other_lab):
@@ -257,7 +259,7 @@ def test_up_repairs_and_is_idempotent(other_lab):
     assert other_lab("leader", "aurgi-pc").stdout == leader
     assert other_lab("ssh", "aurgi-pc", "hostname").stdout == "aurgi-pc\n"
     # half up: nspawn died and left its PC's files, network and control group
-    os.kill(int(Path("/run/services-labtest2/aurgi-pc/pid").read_text()), 9)
+    os.kill(int(Path(f"/run/services-{OTHER_NAME}/aurgi-pc/pid").read_text()), 9)
     wait_until(lambda: "broken" in other_lab("status").stdout)
     other_lab("up")
     assert other_lab("leader", "aurgi-pc").stdout != leader
