@@ -9,6 +9,7 @@
 #include <libintl.h>
 #include <limits.h>
 #include <locale.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,14 +62,16 @@ static void bind_catalogues(void)
 void i18n_init(const char *language)
 {
     const char *wanted = language ? language : from_environment();
-    char plain[32];
+    const char *given = getenv("LANGUAGE");
+    bool is_plain = strcmp(wanted, "C") == 0 || strcmp(wanted, "POSIX") == 0;
+    char word[32];
 
-    snprintf(plain, sizeof plain, "%.*s", (int)strcspn(wanted, ".@"), wanted);
+    /* as gettext has it: LANGUAGE comes first, but not in "C", where C.UTF-8 is not "C" */
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(wanted, ".@"), wanted);
     setlocale(LC_CTYPE, "C.UTF-8");
     setlocale(LC_MESSAGES, "C.UTF-8");
-    if (language || !getenv("LANGUAGE") || strcmp(plain, "C") == 0)
-        setenv("LANGUAGE", strcmp(plain, "C") == 0 || strcmp(plain, "POSIX") == 0 ? "en" : plain,
-               1);
+    if (language || is_plain || !given || !given[0])
+        setenv("LANGUAGE", is_plain || strcmp(word, "C") == 0 ? "en" : word, 1);
     bind_catalogues();
 }
 
@@ -86,4 +89,11 @@ const char *i18n_text(const char *text)
 const char *i18n_plural(const char *one, const char *many, unsigned long n)
 {
     return ngettext(one, many, n);
+}
+
+const char *i18n_context(const char *key, const char *text)
+{
+    const char *found = gettext(key);
+
+    return found == key ? text : found;
 }

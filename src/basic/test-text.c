@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <locale.h>
 #include <string.h>
 
 #include "basic/macro.h"
@@ -128,12 +129,40 @@ static void test_copy(UNUSED void **state)
     assert_string_equal(text_copy(out, 1, "x"), "");
 }
 
+static void test_width(UNUSED void **state)
+{
+    size_t width = 0;
+
+    setlocale(LC_CTYPE, "C.UTF-8");
+    assert_int_equal(text_width(""), 0);
+    assert_int_equal(text_width("abc"), 3);
+    assert_int_equal(text_width("ca\xC3\xAD"
+                                "do"),
+                     5);
+    assert_int_equal(text_width("o\xCC\x81"), 1);                /* a combining accent */
+    assert_int_equal(text_width("\xE6\x97\xA5\xE6\x9C\xAC"), 4); /* two wide characters */
+    assert_int_equal(text_width("\xFF\xC3"), 2);                 /* each stray byte is one */
+    assert_int_equal(text_fit("\xE6\x97\xA5\xE6\x9C\xAC", 3, &width), 3);
+    assert_int_equal(width, 2); /* the second one does not fit */
+    assert_int_equal(text_fit("ca\xC3\xAD"
+                              "do",
+                              3, &width),
+                     4);
+    assert_int_equal(width, 3);
+    assert_int_equal(text_fit("abc", 0, NULL), 0);
+    setlocale(LC_CTYPE, "C");
+    assert_int_equal(text_width("ca\xC3\xAD"
+                                "do"),
+                     5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_valid),        cmocka_unit_test(test_invalid),
         cmocka_unit_test(test_decode_all),   cmocka_unit_test(test_clean),
         cmocka_unit_test(test_clean_bounds), cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_width),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

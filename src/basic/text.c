@@ -8,6 +8,7 @@
 #include "basic/text.h"
 
 #include <string.h>
+#include <wchar.h>
 
 /* Length of the character that begins with this byte, 0 when none does. */
 static size_t sequence_length(unsigned char first)
@@ -101,4 +102,31 @@ char *text_copy(char *dst, size_t size, const char *src)
     memcpy(dst, src, len);
     dst[len] = '\0';
     return dst;
+}
+
+size_t text_fit(const char *s, size_t columns, size_t *ret_width)
+{
+    size_t len = strlen(s), at = 0, used = 0;
+
+    while (at < len) {
+        uint32_t c = 0;
+        size_t n = text_decode(s + at, len - at, &c);
+        int width = n ? wcwidth((wchar_t)c) : 1;
+        size_t columns_of_c = width < 0 ? 1 : (size_t)width;
+        if (used + columns_of_c > columns)
+            break;
+        used += columns_of_c;
+        at += n ? n : 1;
+    }
+    if (ret_width)
+        *ret_width = used;
+    return at;
+}
+
+size_t text_width(const char *s)
+{
+    size_t width;
+
+    text_fit(s, SIZE_MAX, &width);
+    return width;
 }

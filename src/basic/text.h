@@ -23,3 +23,11 @@ size_t text_clean(char *dst, size_t size, const char *src, size_t len);
 /* Bounded copy (size >= 1), always NUL terminated, for text that is clean already. Cuts at a
  * character boundary. Returns dst. */
 char *text_copy(char *dst, size_t size, const char *src);
+
+/* How many columns a terminal takes for s: combining marks none, wide characters two (as LC_CTYPE
+ * knows them; in the C locale each character counts one). */
+size_t text_width(const char *s);
+
+/* How many bytes of s fit into that many columns; ret_width (may be NULL) gets how many they take.
+ */
+size_t text_fit(const char *s, size_t columns, size_t *ret_width);

@@ -15,6 +15,7 @@
 #include <sys/random.h>
 
 #include "basic/clock.h"
+#include "basic/i18n.h"
 #include "common/client-private.h"
 #include "common/websocket.h"
 
@@ -202,11 +203,11 @@ static bool header_is(const char *head, const char *name, const char *expected, 
 static int refused(const ClientTarget *t, int status, char *error_text, size_t size)
 {
     if (status == 401 || status == 403)
-        snprintf(error_text, size, "%s does not let this user in: it wants its token.", t->base);
+        snprintf(error_text, size, _("%s does not let this user in: it wants its token."), t->base);
     else if (status)
-        snprintf(error_text, size, "%s answered HTTP status %d to the stream.", t->base, status);
+        snprintf(error_text, size, _("%s answered HTTP status %d to the stream."), t->base, status);
     else
-        snprintf(error_text, size, "What answers at %s is not services_api.", t->base);
+        snprintf(error_text, size, _("What answers at %s is not services_api."), t->base);
     return status == 401 || status == 403 ? -EACCES : -EPROTO;
 }
 

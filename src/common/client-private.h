@@ -15,7 +15,8 @@ typedef struct ClientTarget {
     char *base;            /* "http://127.0.0.1:8485", without a slash at its end */
     const char *authority; /* within base: "127.0.0.1:8485/..." */
     size_t authority_len;
-    char *token; /* NULL: none */
+    char *socket_path; /* NULL: TCP. Else the file to connect to in place of the authority */
+    char *token;       /* NULL: none */
 } ClientTarget;
 
 /* token NULL: that of the default token file, for a loopback host only, since it is the secret of

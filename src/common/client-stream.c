@@ -21,6 +21,7 @@
 #include <sys/eventfd.h>
 
 #include "basic/clock.h"
+#include "basic/i18n.h"
 #include "basic/text.h"
 #include "common/client-private.h"
 #include "common/client.h"
@@ -96,10 +97,10 @@ static void handle_hello(ClientStream *s, const Json *message)
     if (protocol != PROTOCOL_VERSION)
         return stream_fail(
             s, -EPROTONOSUPPORT,
-            "The daemon speaks protocol %lld, this program %d: update the older one.",
+            _("The daemon speaks protocol %lld, this program %d: update the older one."),
             (long long)protocol, PROTOCOL_VERSION);
     if (s->said_hello || !name_is_id(stream))
-        return stream_fail(s, -EBADMSG, "The daemon's greeting makes no sense.");
+        return stream_fail(s, -EBADMSG, _("The daemon's greeting makes no sense."));
     s->said_hello = true;
     if (strcmp(stream, s->stream) != 0)
         s->has_picture = false;
@@ -121,7 +122,7 @@ static void handle_delta(ClientStream *s, const Json *message, int64_t seq)
 {
     if (!s->has_picture || seq != s->seq + 1) {
         s->has_picture = false;
-        return stream_fail(s, -ESTALE, "The stream had a gap.");
+        return stream_fail(s, -ESTALE, _("The stream had a gap."));
     }
     s->seq = seq;
     s->ops.message(s->userdata, "delta", message);
@@ -134,11 +135,11 @@ static void handle_text(ClientStream *s, const char *text, size_t len)
     int64_t seq = json_as_int(json_get(message, "seq"), -1);
 
     if (!type || seq < 0)
-        return stream_fail(s, -EBADMSG, "The daemon sent a message that makes no sense.");
+        return stream_fail(s, -EBADMSG, _("The daemon sent a message that makes no sense."));
     if (strcmp(type, "hello") == 0)
         return handle_hello(s, message);
     if (!s->said_hello)
-        return stream_fail(s, -EBADMSG, "The daemon did not greet.");
+        return stream_fail(s, -EBADMSG, _("The daemon did not greet."));
     if (strcmp(type, "snapshot") == 0)
         handle_snapshot(s, message, seq);
     else if (strcmp(type, "delta") == 0)
@@ -154,10 +155,10 @@ static void on_message(void *userdata, WsOpcode opcode, const uint8_t *payload, 
     if (opcode == WS_TEXT)
         handle_text(s, (const char *)payload, len);
     else if (opcode == WS_CLOSE && len > 2)
-        stream_fail(s, -ECONNRESET, "The daemon closed the stream: %.*s.", (int)len - 2,
+        stream_fail(s, -ECONNRESET, _("The daemon closed the stream: %.*s."), (int)len - 2,
                     (const char *)payload + 2);
     else if (opcode == WS_CLOSE)
-        stream_fail(s, -ECONNRESET, "The daemon closed the stream.");
+        stream_fail(s, -ECONNRESET, _("The daemon closed the stream."));
 }
 
 /* One step: what has come is fed, else waits for more. Whatever ends the connection is in s->error.
@@ -175,24 +176,24 @@ static void stream_step(ClientStream *s, ClientLink *link, WsCodec *codec, Buffe
         if (client_link_send(link, out) < 0 && r == 0)
             r = -ECONNRESET;
         if (r == -EPROTO)
-            stream_fail(s, r, "The daemon broke the WebSocket protocol.");
+            stream_fail(s, r, _("The daemon broke the WebSocket protocol."));
         else if (r < 0)
-            stream_fail(s, r, "The connection to the daemon broke off.");
+            stream_fail(s, r, _("The connection to the daemon broke off."));
         return;
     }
     if (n != -EAGAIN)
-        return stream_fail(s, -ECONNRESET, "The daemon closed the connection.");
+        return stream_fail(s, -ECONNRESET, _("The daemon closed the connection."));
     /* A daemon that pings but never greets has no picture for us: that counts as silence. */
     uint64_t since_us = s->live_since_us ? *heard_us : s->opened_us;
     uint64_t silent_ms = (clock_now().mono_us - since_us) / USEC_PER_MSEC;
     if (silent_ms >= s->silence_ms)
-        return stream_fail(s, -ETIMEDOUT, "No word from the daemon for %.3g s.",
+        return stream_fail(s, -ETIMEDOUT, _("No word from the daemon for %.3g s."),
                            s->silence_ms / 1000.0);
     r = client_link_wait(link, out->len > 0, s->silence_ms - (uint32_t)silent_ms);
     if (r == -ECANCELED)
-        stream_fail(s, r, "Stopped.");
+        stream_fail(s, r, _("Stopped."));
     else if (r == 0 && client_link_send(link, out) < 0)
-        stream_fail(s, -ECONNRESET, "The connection to the daemon broke off.");
+        stream_fail(s, -ECONNRESET, _("The connection to the daemon broke off."));
 }
 
 static bool is_stopped(const ClientStream *s, uint32_t wait_ms)
@@ -213,7 +214,7 @@ static void stream_connection(ClientStream *s, ClientLink *link)
 
     s->opened_us = heard_us;
     if (ws_codec_new(true, CLIENT_BODY_MAX, on_message, s, &codec) < 0)
-        return stream_fail(s, -ENOMEM, "Out of memory.");
+        return stream_fail(s, -ENOMEM, _("Out of memory."));
     while (!s->error && !is_stopped(s, 0))
         stream_step(s, link, codec, &out, &heard_us);
     if (s->error == -EPROTO || s->error == -ECONNRESET)

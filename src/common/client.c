@@ -13,7 +13,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include "basic/i18n.h"
 #include "basic/text.h"
 #include "common/client-private.h"
 #include "common/name.h"
@@ -32,6 +35,8 @@ static bool is_loopback(const ClientTarget *t)
         t->authority[0] == '[' ? strcspn(t->authority, "]") + 1 : strcspn(t->authority, ":/");
     struct in_addr v4;
 
+    if (t->socket_path) /* leads to another PC: our daemon's secret is none of its business */
+        return false;
     if (len >= sizeof host)
         return false;
     memcpy(host, t->authority, len);
@@ -96,13 +101,31 @@ static int target_set_token(ClientTarget *t, const char *token)
     return t->token ? 0 : -ENOMEM;
 }
 
+static int target_set_socket(ClientTarget *t, const char *path)
+{
+    struct sockaddr_un a;
+
+    if (path[0] != '/' || strlen(path) >= sizeof a.sun_path)
+        return -EINVAL;
+    t->socket_path = strdup(path);
+    return t->socket_path ? 0 : -ENOMEM;
+}
+
 int client_target_init(ClientTarget *ret, const char *base_url, const char *token, char *error_text,
                        size_t size)
 {
-    ClientTarget t = {0};
+    CLEANUP(client_target_done) ClientTarget t = {0};
 
+    if (strncmp(base_url, CLIENT_SOCKET_PREFIX, strlen(CLIENT_SOCKET_PREFIX)) == 0) {
+        int r = target_set_socket(&t, base_url + strlen(CLIENT_SOCKET_PREFIX));
+        if (r == -EINVAL)
+            snprintf(error_text, size, _("That is not the path of a socket."));
+        if (r < 0)
+            return r;
+        base_url = CLIENT_URL_DEFAULT;
+    }
     if (!name_is_health_url(base_url) || strchr(base_url, '?')) {
-        snprintf(error_text, size, "The address must look like " CLIENT_URL_DEFAULT ".");
+        snprintf(error_text, size, _("The address must look like %s."), CLIENT_URL_DEFAULT);
         return -EINVAL;
     }
     t.base = strdup(base_url);
@@ -114,13 +137,12 @@ int client_target_init(ClientTarget *ret, const char *base_url, const char *toke
     t.authority_len = strcspn(t.authority, "/");
     int r = target_set_token(&t, token);
     if (r == -EINVAL)
-        snprintf(error_text, size, "The token is not one line of at most %d visible characters.",
+        snprintf(error_text, size, _("The token is not one line of at most %d visible characters."),
                  TOKEN_MAX);
-    if (r < 0) {
-        client_target_done(&t);
+    if (r < 0)
         return r;
-    }
     *ret = t;
+    t = (ClientTarget){0};
     return 0;
 }
 
@@ -129,6 +151,7 @@ void client_target_done(ClientTarget *t)
     if (t->token)
         explicit_bzero(t->token, strlen(t->token));
     free(t->token);
+    free(t->socket_path);
     free(t->base);
     *t = (ClientTarget){0};
 }
@@ -154,9 +177,14 @@ int client_curl_new(const ClientTarget *t, const char *path, uint32_t timeout_ms
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    char agent[64];
+    snprintf(agent, sizeof agent, "%.40s/" SERVICES_MONITOR_VERSION, program_invocation_short_name);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, agent); /* the audit says by what it was asked */
     CURLcode code = curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     if (code == CURLE_OK)
         code = curl_easy_setopt(curl, CURLOPT_URL, url);
+    if (code == CURLE_OK && t->socket_path)
+        code = curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, t->socket_path);
     if (code != CURLE_OK) {
         curl_easy_cleanup(curl);
         return -ENOMEM;
@@ -173,31 +201,35 @@ typedef struct CurlError {
 
 /* libcurl says OUT_OF_MEMORY for a head that passes its maximum, and RECV_ERROR for bad chunks. */
 static const CurlError curl_errors[] = {
-    {CURLE_OPERATION_TIMEDOUT, -ETIMEDOUT, "%s did not answer in time."},
-    {CURLE_COULDNT_RESOLVE_HOST, -EHOSTUNREACH, "The host name in %s is not known."},
-    {CURLE_URL_MALFORMAT, -EINVAL, "%s is not an address."},
-    {CURLE_OUT_OF_MEMORY, -EPROTO, "The answer of %s has too large a head."},
-    {CURLE_WRITE_ERROR, -EFBIG, "%s answered with more than 32 MiB."},
-    {CURLE_FILESIZE_EXCEEDED, -EFBIG, "%s answered with more than 32 MiB."},
-    {CURLE_ABORTED_BY_CALLBACK, -ECANCELED, "Asking %s was given up."},
-    {CURLE_GOT_NOTHING, -EPROTO, "%s closed the connection without an answer."},
-    {CURLE_RECV_ERROR, -EPROTO, "The connection to %s broke off within the answer."},
-    {CURLE_SEND_ERROR, -ECONNRESET, "The connection to %s broke off."},
-    {CURLE_PARTIAL_FILE, -EPROTO, "The answer of %s was cut short."},
-    {CURLE_PEER_FAILED_VERIFICATION, -EACCES, "The certificate of %s is not trusted."},
-    {CURLE_SSL_CONNECT_ERROR, -EPROTO, "What answers at %s does not speak TLS."},
+    {CURLE_OPERATION_TIMEDOUT, -ETIMEDOUT, N_("%s did not answer in time.")},
+    {CURLE_COULDNT_RESOLVE_HOST, -EHOSTUNREACH, N_("The host name in %s is not known.")},
+    {CURLE_URL_MALFORMAT, -EINVAL, N_("%s is not an address.")},
+    {CURLE_OUT_OF_MEMORY, -EPROTO, N_("The answer of %s has too large a head.")},
+    {CURLE_WRITE_ERROR, -EFBIG, N_("%s answered with more than 32 MiB.")},
+    {CURLE_FILESIZE_EXCEEDED, -EFBIG, N_("%s answered with more than 32 MiB.")},
+    {CURLE_ABORTED_BY_CALLBACK, -ECANCELED, N_("Asking %s was given up.")},
+    {CURLE_GOT_NOTHING, -EPROTO, N_("%s closed the connection without an answer.")},
+    {CURLE_RECV_ERROR, -EPROTO, N_("The connection to %s broke off within the answer.")},
+    {CURLE_SEND_ERROR, -ECONNRESET, N_("The connection to %s broke off.")},
+    {CURLE_PARTIAL_FILE, -EPROTO, N_("The answer of %s was cut short.")},
+    {CURLE_PEER_FAILED_VERIFICATION, -EACCES, N_("The certificate of %s is not trusted.")},
+    {CURLE_SSL_CONNECT_ERROR, -EPROTO, N_("What answers at %s does not speak TLS.")},
 };
 
 static int connect_error(CURL *curl, const ClientTarget *t, char *error_text, size_t size)
 {
     long os = 0;
 
+    if (t->socket_path) {
+        snprintf(error_text, size, _("The tunnel is not open."));
+        return -ENOTCONN;
+    }
     curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os);
     if (os == ECONNREFUSED || os == 0) {
-        snprintf(error_text, size, "Nobody listens at %s: is services_api running?", t->base);
+        snprintf(error_text, size, _("Nobody listens at %s: is services_api running?"), t->base);
         return -ECONNREFUSED;
     }
-    snprintf(error_text, size, "%s cannot be reached: %s.", t->base, strerrordesc_np((int)os));
+    snprintf(error_text, size, _("%s cannot be reached: %s."), t->base, strerrordesc_np((int)os));
     return -(int)os;
 }
 
@@ -209,12 +241,11 @@ int client_curl_error(void *curl, int code, const ClientTarget *t, char *error_t
         const CurlError *e = &curl_errors[i];
         if ((int)e->code != code)
             continue;
-        const char *rest = strstr(e->sentence, "%s") + 2;
-        snprintf(error_text, size, "%.*s%s%s", (int)(rest - 2 - e->sentence), e->sentence, t->base,
-                 rest);
+        const char *sentence = i18n_text(e->sentence), *rest = strstr(sentence, "%s") + 2;
+        snprintf(error_text, size, "%.*s%s%s", (int)(rest - 2 - sentence), sentence, t->base, rest);
         return e->error;
     }
-    snprintf(error_text, size, "What answers at %s does not speak HTTP.", t->base);
+    snprintf(error_text, size, _("What answers at %s does not speak HTTP."), t->base);
     return -EPROTO;
 }
 
@@ -272,8 +303,9 @@ static int set_headers(CURL *curl, const ClientTarget *t, const char *body,
     return 0;
 }
 
-static int perform(const ClientTarget *t, const char *path, const char *body, uint32_t timeout_ms,
-                   ClientReply *ret, char *error_text, size_t size)
+/* method NULL: as the body says. */
+static int perform(const ClientTarget *t, const char *method, const char *path, const char *body,
+                   uint32_t timeout_ms, ClientReply *ret, char *error_text, size_t size)
 {
     CLEANUP(curl_cleanup) CURL *curl = NULL;
     CLEANUP(slist_cleanup) struct curl_slist *headers = NULL;
@@ -285,6 +317,8 @@ static int perform(const ClientTarget *t, const char *path, const char *body, ui
         r = set_headers(curl, t, body, &headers);
     if (r < 0)
         return r;
+    if (method)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &reply);
     curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)CLIENT_BODY_MAX);
@@ -299,22 +333,35 @@ static int perform(const ClientTarget *t, const char *path, const char *body, ui
     return 0;
 }
 
-int client_request(const char *base_url, const char *token, const char *path, const char *body,
-                   uint32_t timeout_ms, ClientReply *ret, char *error_text, size_t size)
+static int request(const char *base_url, const char *token, const char *method, const char *path,
+                   const char *body, uint32_t timeout_ms, ClientReply *ret, char *error_text,
+                   size_t size)
 {
     CLEANUP(client_target_done) ClientTarget t = {0};
 
-    snprintf(error_text, size, "Out of memory.");
+    snprintf(error_text, size, _("Out of memory."));
     if (!name_is_health_path(path)) {
-        snprintf(error_text, size, "That is not a path of the API.");
+        snprintf(error_text, size, _("That is not a path of the API."));
         return -EINVAL;
     }
     int r = client_target_init(&t, base_url, token, error_text, size);
     if (r == 0)
-        r = perform(&t, path, body, timeout_ms, ret, error_text, size);
+        r = perform(&t, method, path, body, timeout_ms, ret, error_text, size);
     if (r == 0 && size > 0)
         error_text[0] = '\0';
     return r;
+}
+
+int client_request(const char *base_url, const char *token, const char *path, const char *body,
+                   uint32_t timeout_ms, ClientReply *ret, char *error_text, size_t size)
+{
+    return request(base_url, token, NULL, path, body, timeout_ms, ret, error_text, size);
+}
+
+int client_delete(const char *base_url, const char *token, const char *path, uint32_t timeout_ms,
+                  ClientReply *ret, char *error_text, size_t size)
+{
+    return request(base_url, token, "DELETE", path, NULL, timeout_ms, ret, error_text, size);
 }
 
 void client_reply_done(ClientReply *r)

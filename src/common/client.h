@@ -22,13 +22,21 @@ typedef struct ClientReply {
 
 void client_reply_done(ClientReply *r);
 
+/* In front of the absolute path of a UNIX socket it makes a base_url: the way through that socket
+ * to port 8485 of *another* PC's loopback, as `ssh -L` makes it. The Host header is that of
+ * CLIENT_URL_DEFAULT. */
+#define CLIENT_SOCKET_PREFIX "unix:"
+
 /* One request. token NULL: that of the default token file ($XDG_CONFIG_HOME/services_api/token), if
- * there is one and the host is a loopback address. body NULL: GET, else POST with Content-Type:
- * application/json. Returns 0 for any HTTP reply; -ECONNREFUSED when nobody listens; -ETIMEDOUT;
- * -EPROTO for what is not HTTP; -EFBIG; other negative errno. error_text (size bytes) gets one
- * sentence, "" with 0. */
+ * there is one and the host is a loopback address of this PC. body NULL: GET, else POST with
+ * Content-Type: application/json. Returns 0 for any HTTP reply; -ECONNREFUSED when nobody listens;
+ * -ETIMEDOUT; -EPROTO for what is not HTTP; -EFBIG; other negative errno. error_text (size bytes)
+ * gets one sentence, "" with 0. */
 int client_request(const char *base_url, const char *token, const char *path, const char *body,
                    uint32_t timeout_ms, ClientReply *ret, char *error_text, size_t size);
+/* The same with DELETE. */
+int client_delete(const char *base_url, const char *token, const char *path, uint32_t timeout_ms,
+                  ClientReply *ret, char *error_text, size_t size);
 
 typedef enum ClientState {
     CLIENT_CONNECTING, /* at the beginning, and for a moment while a gap is being healed */

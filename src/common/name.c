@@ -186,6 +186,18 @@ static size_t port_length(const char *s)
     return port >= 1 && port <= 65535 && !is_digit(s[i]) ? i : SIZE_MAX;
 }
 
+bool name_is_boot_id(const char *s)
+{
+    if (!s || strnlen(s, BOOT_ID_LEN + 1) != BOOT_ID_LEN)
+        return false;
+    for (size_t i = 0; i < BOOT_ID_LEN; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? s[i] != '-' : !is_digit(s[i]) && (s[i] < 'a' || s[i] > 'f'))
+            return false;
+    }
+    return true;
+}
+
 bool name_is_health_url(const char *s)
 {
     if (!s || strnlen(s, PATH_MAX_BYTES + 1) > PATH_MAX_BYTES)

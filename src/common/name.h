@@ -19,6 +19,11 @@ bool name_is_unit(const char *s);
  */
 bool name_is_text(const char *s, size_t max);
 
+#define BOOT_ID_LEN 36
+
+/* What the kernel calls a boot: a UUID in lower case hex digits, 8-4-4-4-12. */
+bool name_is_boot_id(const char *s);
+
 /* '/' then visible ASCII without space and '#', at most 1,024 bytes. */
 bool name_is_health_path(const char *s);
 

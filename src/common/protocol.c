@@ -48,6 +48,16 @@ static void write_hints(Buffer *b, uint32_t hints)
     json_close_array(b);
 }
 
+static void write_maintenance(Buffer *b, const Maintenance *m)
+{
+    if (!m->until_ts)
+        return;
+    json_open_object(b, "maintenance");
+    json_time(b, "until_ts", m->until_ts);
+    json_string(b, "comment", m->comment);
+    json_close_object(b);
+}
+
 void service_row_write(Buffer *b, const ServiceRow *row)
 {
     json_open_object(b, NULL);
@@ -76,6 +86,7 @@ void service_row_write(Buffer *b, const ServiceRow *row)
     json_time(b, "last_healthy_ts", row->last_healthy_ts);
     json_int(b, "transitions_24h", row->transitions_24h);
     json_int(b, "restarts", row->restarts);
+    write_maintenance(b, &row->maintenance);
     json_close_object(b);
 }
 
@@ -98,6 +109,7 @@ void pc_row_write(Buffer *b, const PcRow *row)
     json_time(b, "last_check_ts", row->last_check_ts);
     json_int(b, "services", row->services);
     json_bool(b, "may_sleep", row->may_sleep);
+    write_maintenance(b, &row->maintenance);
     json_close_object(b);
 }
 
@@ -146,6 +158,15 @@ static int64_t read_number(const Json *j, const char *key, int64_t min, int64_t 
 static int64_t read_time(const Json *j, const char *key)
 {
     return read_number(j, key, 0, INT64_MAX, 0);
+}
+
+static void read_maintenance(const Json *row, Maintenance *ret)
+{
+    const Json *j = json_get(row, "maintenance");
+
+    ret->until_ts = read_time(j, "until_ts");
+    if (ret->until_ts)
+        read_text(j, "comment", ret->comment, sizeof ret->comment);
 }
 
 static int32_t read_ms(const Json *j, const char *key)
@@ -212,6 +233,7 @@ int service_row_read(const Json *j, ServiceRow *ret)
     read_text(j, "tag", row.tag, sizeof row.tag);
     read_text(j, "sentence", row.sentence, sizeof row.sentence);
     read_text(j, "systemd_state", row.systemd_state, sizeof row.systemd_state);
+    read_maintenance(j, &row.maintenance);
     *ret = row;
     return 0;
 }
@@ -236,6 +258,7 @@ int pc_row_read(const Json *j, PcRow *ret)
         return -EBADMSG;
     read_text(j, "sentence", row.sentence, sizeof row.sentence);
     read_text(j, "version_uname", row.version_uname, sizeof row.version_uname);
+    read_maintenance(j, &row.maintenance);
     *ret = row;
     return 0;
 }
@@ -269,6 +292,7 @@ int alert_row_read(const Json *j, AlertRow *ret)
     const char *sentence = json_as_string(json_get(j, "sentence"), "");
     const char *app = json_as_string(json_get(j, "app_id"), "");
     const char *pc = json_as_string(json_get(j, "pc_id"), "");
+    const Json *acked = json_get(j, "acked");
 
     if (row.id <= 0 || !*state || strlen(state) >= sizeof row.state || (*app && !name_is_id(app)) ||
         (*pc && !name_is_id(pc)))
@@ -277,6 +301,12 @@ int alert_row_read(const Json *j, AlertRow *ret)
     text_copy(row.app_id, sizeof row.app_id, app);
     text_copy(row.pc_id, sizeof row.pc_id, pc);
     text_clean(row.sentence, sizeof row.sentence, sentence, strlen(sentence));
+    row.acked_ts = read_time(acked, "ts");
+    if (row.acked_ts) {
+        read_text(acked, "by", row.acked_by, sizeof row.acked_by);
+        read_text(acked, "comment", row.ack_comment, sizeof row.ack_comment);
+    }
+    row.silenced_until_ts = read_time(json_get(j, "silenced"), "until_ts");
     *ret = row;
     return 0;
 }

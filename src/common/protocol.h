@@ -17,6 +17,14 @@
 #define PROTOCOL_VERSION 1
 #define SENTENCE_MAX     256
 #define TITLE_MAX        128
+#define COMMENT_MAX      120 /* of an acknowledgement, a silence, a maintenance */
+#define BY_MAX           32  /* who wrote it */
+
+/* A row's maintenance. until_ts 0: none; omitted from JSON then. */
+typedef struct Maintenance {
+    int64_t until_ts;
+    char comment[COMMENT_MAX + 1];
+} Maintenance;
 
 /* One row of GET /api/services. */
 typedef struct ServiceRow {
@@ -40,6 +48,7 @@ typedef struct ServiceRow {
     int64_t last_healthy_ts;
     uint32_t transitions_24h;
     uint32_t restarts; /* seen by this daemon: runs of the unit beyond the first */
+    Maintenance maintenance;
 } ServiceRow;
 
 /* One row of GET /api/pcs. */
@@ -58,6 +67,7 @@ typedef struct PcRow {
     int64_t last_check_ts;
     uint32_t services;
     bool may_sleep;
+    Maintenance maintenance;
 } PcRow;
 
 typedef struct TransitionRow {
@@ -83,6 +93,10 @@ typedef struct AlertRow {
     int64_t began_ts;
     char sentence[SENTENCE_MAX];
     uint32_t behind;
+    int64_t acked_ts; /* 0: nobody acknowledged it; the next two are "" then */
+    char acked_by[BY_MAX + 1];
+    char ack_comment[COMMENT_MAX + 1];
+    int64_t silenced_until_ts; /* 0: it is not silenced */
 } AlertRow;
 
 int alert_row_read(const Json *j, AlertRow *ret);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 
 #include "basic/macro.h"
@@ -106,11 +107,20 @@ static void *canned_main(void *userdata)
     return NULL;
 }
 
+/* fd: listens, and is closed by canned_stop(). c->url is the caller's. */
+static void canned_serve(Canned *c, int fd, const char *answer, size_t len, size_t repeat)
+{
+    c->fd = fd;
+    c->answer = answer;
+    c->len = len;
+    c->repeat = repeat;
+    c->request[0] = '\0';
+    assert_int_equal(pthread_create(&c->thread, NULL, canned_main, c), 0);
+}
+
 static void canned_start(Canned *c, const char *answer, size_t len, size_t repeat)
 {
-    *c = (Canned){.answer = answer, .len = len, .repeat = repeat};
-    c->fd = listen_on_loopback(c->url);
-    assert_int_equal(pthread_create(&c->thread, NULL, canned_main, c), 0);
+    canned_serve(c, listen_on_loopback(c->url), answer, len, repeat);
 }
 
 static void canned_stop(Canned *c)
@@ -298,6 +308,48 @@ static void test_bad_arguments(UNUSED void **state)
     assert_int_equal(
         client_request(CLIENT_URL_DEFAULT, "a\r\nX: y", "/", NULL, 100, &reply, error, 256),
         -EINVAL);
+}
+
+/* Through a socket file the Host is still that of the loopback address, and the token that lies
+ * here stays here: it is another PC that answers. */
+static void test_unix_socket(UNUSED void **state)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    ClientReply reply = {0};
+    Canned c;
+    char folder[] = "/tmp/client-test.XXXXXX", config[128], token[160], error[256];
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(config, sizeof config, "%s/services_api", folder);
+    snprintf(token, sizeof token, "%s/token", config);
+    assert_int_equal(mkdir(config, 0700), 0);
+    FILE *f = fopen(token, "w");
+    assert_non_null(f);
+    fputs("secret-of-this-machine\n", f);
+    fclose(f);
+    assert_int_equal(setenv("XDG_CONFIG_HOME", folder, 1), 0);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s/api", folder);
+    snprintf(c.url, sizeof c.url, CLIENT_SOCKET_PREFIX "%s/api", folder);
+    assert_int_equal(client_request(c.url, NULL, "/", NULL, 100, &reply, error, 256), -ENOTCONN);
+    assert_string_equal(error, "The tunnel is not open.");
+
+    static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    canned_serve(&c, fd, ok, sizeof ok - 1, 0);
+    assert_int_equal(ask(&c, NULL, NULL, &reply, error), 0);
+    assert_string_equal(reply.body, "[]");
+    assert_non_null(strstr(c.request, "\r\nHost: 127.0.0.1:8485\r\n"));
+    assert_null(strstr(c.request, "secret"));
+    client_reply_done(&reply);
+    assert_int_equal(client_request("unix:api", NULL, "/", NULL, 100, &reply, error, 256), -EINVAL);
+    assert_string_not_equal(error, "");
+    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    unlink(a.sun_path);
+    unlink(token);
+    rmdir(config);
+    assert_int_equal(rmdir(folder), 0);
 }
 
 /* the stream */
@@ -778,6 +830,7 @@ int main(void)
         cmocka_unit_test(test_no_answer),
         cmocka_unit_test(test_nobody_listens),
         cmocka_unit_test(test_bad_arguments),
+        cmocka_unit_test(test_unix_socket),
         cmocka_unit_test(test_snapshot_and_deltas),
         cmocka_unit_test(test_split_anywhere),
         cmocka_unit_test(test_ping_is_answered),

@@ -155,7 +155,8 @@ static void test_url(UNUSED void **state)
         "http://a",           "https://a/",          "http://localhost:8401/health",
         "http://127.0.0.1:1", "http://[::1]:65535/", "https://organic-machine.com/x?y=z",
         "http://a_b/",        "http://1a.b/",        "http://[fe80::1]/",
-        "http://1.example/",  "http://3com",
+        "http://1.example/",  "http://3com",         "http://0a.example/",
+        "http://0a/",         "http://x.0a/",
     };
     static const char *const bad[] = {
         "http://",
@@ -194,6 +195,7 @@ static void test_url(UNUSED void **state)
         "http://a\\b/",
         "http://a:99999999999/",
         "http://[]/",
+        "http://[1111:1111:1111:1111:1111:1111:1111:1111:1111:1111]/",
     };
 
     check_all(name_is_health_url, good, ELEMENTS(good), true);
@@ -212,11 +214,35 @@ static void test_url(UNUSED void **state)
     assert_true(name_is_health_url(url));
 }
 
+static void test_boot_id(UNUSED void **state)
+{
+    static const char *const good[] = {"0123abcd-ef00-4444-8888-0123456789ab",
+                                       "00000000-0000-0000-0000-000000000000"};
+    static const char *const bad[] = {
+        NULL,
+        "",
+        "0123abcd-ef00-4444-8888-0123456789a",
+        "0123abcd-ef00-4444-8888-0123456789abc",
+        "0123ABCD-ef00-4444-8888-0123456789ab",
+        "0123abcd-ef00-4444-8888-0123456789ag",
+        "0123abcdef0044448888-0123456789ab----",
+        "0123abcd_ef00_4444_8888_0123456789ab",
+        "0123abcd-ef00-4444-8888-0123456789a\n",
+        "------------------------------------",
+        "012345678901234567890123456789012345",
+    };
+
+    check_all(name_is_boot_id, good, ELEMENTS(good), true);
+    check_all(name_is_boot_id, bad, ELEMENTS(bad), false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_id),   cmocka_unit_test(test_unit), cmocka_unit_test(test_every_byte),
-        cmocka_unit_test(test_text), cmocka_unit_test(test_path), cmocka_unit_test(test_url),
+        cmocka_unit_test(test_id),         cmocka_unit_test(test_unit),
+        cmocka_unit_test(test_every_byte), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_path),       cmocka_unit_test(test_url),
+        cmocka_unit_test(test_boot_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

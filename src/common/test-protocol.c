@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "basic/macro.h"
@@ -47,6 +48,7 @@ static const ServiceRow loud = {
     .last_healthy_ts = 1700000000003,
     .transitions_24h = 7,
     .restarts = 3,
+    .maintenance = {1700000000004, "new <disk>"},
 };
 
 static void test_service_text(UNUSED void **state)
@@ -67,7 +69,8 @@ static void test_service_text(UNUSED void **state)
           "\"hints\":[\"not-enabled\",\"linger-off\"],\"port\":8401,\"systemd_state\":\"active\","
           "\"port_listening\":true,\"http_status\":500,\"latency_ms\":12.345,"
           "\"since_ts\":1700000000001,\"last_check_ts\":1700000000002,"
-          "\"last_healthy_ts\":1700000000003,\"transitions_24h\":7,\"restarts\":3}");
+          "\"last_healthy_ts\":1700000000003,\"transitions_24h\":7,\"restarts\":3,"
+          "\"maintenance\":{\"until_ts\":1700000000004,\"comment\":\"new \\u003cdisk>\"}}");
 }
 
 static int read_service(const char *text, ServiceRow *ret)
@@ -270,13 +273,48 @@ static void test_transition_refused(UNUSED void **state)
     }
 }
 
+static AlertRow alert_of(const char *rest)
+{
+    char text[1024];
+    AlertRow row = {0};
+
+    snprintf(text, sizeof text, "{\"id\":7,\"state\":\"open\",\"app_id\":\"a\",%s}", rest);
+    CLEANUP(json_freep) Json *j = json_parse(text, strlen(text));
+    assert_non_null(j);
+    assert_int_equal(alert_row_read(j, &row), 0);
+    return row;
+}
+
+static void test_alert_acked_and_silenced(UNUSED void **state)
+{
+    AlertRow row = alert_of("\"acked\":{\"ts\":5,\"by\":\"lo\\ncal\",\"comment\":\"mine\"},"
+                            "\"silenced\":{\"id\":9,\"until_ts\":6,\"comment\":\"\"}");
+
+    assert_int_equal(row.acked_ts, 5);
+    assert_string_equal(row.acked_by, "lo cal");
+    assert_string_equal(row.ack_comment, "mine");
+    assert_int_equal(row.silenced_until_ts, 6);
+    row = alert_of("\"acked\":null,\"silenced\":null");
+    assert_int_equal(row.acked_ts, 0);
+    assert_int_equal(row.silenced_until_ts, 0);
+    row = alert_of("\"acked\":{\"ts\":-5,\"by\":\"x\"},\"silenced\":[1]");
+    assert_int_equal(row.acked_ts, 0);
+    assert_string_equal(row.acked_by, "");
+    assert_int_equal(row.silenced_until_ts, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_service_text),       cmocka_unit_test(test_service_round_trip),
-        cmocka_unit_test(test_service_refused),    cmocka_unit_test(test_service_odd_values),
-        cmocka_unit_test(test_long_texts_are_cut), cmocka_unit_test(test_pc),
-        cmocka_unit_test(test_transition),         cmocka_unit_test(test_transition_refused),
+        cmocka_unit_test(test_service_text),
+        cmocka_unit_test(test_service_round_trip),
+        cmocka_unit_test(test_service_refused),
+        cmocka_unit_test(test_service_odd_values),
+        cmocka_unit_test(test_long_texts_are_cut),
+        cmocka_unit_test(test_pc),
+        cmocka_unit_test(test_transition),
+        cmocka_unit_test(test_transition_refused),
+        cmocka_unit_test(test_alert_acked_and_silenced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

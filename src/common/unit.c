@@ -87,6 +87,7 @@ static const char *const cause_table[] = {
     [CAUSE_SHELL_BROKEN] = "shell-broken",
     [CAUSE_SSH_CONFIG] = "ssh-config",
     [CAUSE_SSH_FAILED] = "ssh-failed",
+    [CAUSE_REBOOTED] = "rebooted",
 };
 DEFINE_STRING_TABLE(Cause, cause, CAUSE_MAX, CAUSE_INVALID);
 

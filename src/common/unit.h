@@ -103,6 +103,7 @@ typedef enum Cause {
     CAUSE_SHELL_BROKEN,
     CAUSE_SSH_CONFIG,
     CAUSE_SSH_FAILED,
+    CAUSE_REBOOTED, /* of a PC's way back, and of the end that its services' runs met by it */
     CAUSE_MAX,
     CAUSE_INVALID = -EINVAL
 } Cause;
@@ -213,6 +214,7 @@ typedef struct PcFacts {
     bool reachable;
     Cause cause;
     Cause scope_cause[SCOPE_MAX]; /* per bus; CAUSE_NONE: readable */
+    uint64_t rebooted_us; /* mono: its first answer after the last reboot; 0: none was seen */
     bool linger_off;
 } PcFacts;
 

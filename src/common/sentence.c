@@ -1,17 +1,19 @@
-/* The daemon explains itself in English sentences. For another language they are recognised by
- * their pattern and said again: each "{}" of a pattern stands for any text, which is carried over
- * as it is (numbers, names, signals).
+/* The daemon explains itself in English sentences: they go into logs, the API and the history, and
+ * whoever reads those later need not speak the language of whoever runs it. For another language
+ * both programs recognise them by their pattern and say them again: each "{}" of a pattern stands
+ * for any text, which is carried over as it is (numbers, names, signals).
  *
  * A sentence that no pattern knows is shown as it came: a true English sentence is worth more than
- * a vague translated one. The patterns are those of src/api/reconcile.c and incident.c; a test
- * feeds them through. */
+ * a vague translated one. The patterns are those of src/api/reconcile.c, incident.c and action.c,
+ * and of the refusals that a person meets; a test feeds every cause through. */
+#include "common/sentence.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
-#include "monitor/view.h"
 
 #define PARTS_MAX 4
 
@@ -63,9 +65,58 @@ static const char *const patterns[] = {
     N_("ssh failed"),
     N_("no other PC can be reached: this one seems to be cut off"),
     N_("it was rebooted"),
+    N_("its PC was rebooted"),
+    N_("its PC was rebooted"),
+    N_("the daemon restarts itself: the one that comes will say how it ended"),
+    N_("this daemon is the one that came"),
+    N_("the daemon ended before systemd had reported"),
+    N_("a command that is to run before or after it failed"),
+    N_("it was started too often within a short time"),
+    N_("it did not finish within its own time limit"),
+    N_("another job has cancelled this one"),
+    N_("something that it depends on failed"),
+    N_("systemd found nothing to do: a condition of the unit is not met"),
+    N_("an assertion of the unit is not met"),
+    N_("units of this kind cannot be started here"),
+    N_("systemd was asked, but its report cannot be received"),
+    N_("systemd's answer cannot be understood"),
+    N_("the connection to the PC's systemd was lost before it was asked"),
+    N_("the connection to the PC's systemd was lost before it reported"),
+    N_("systemd could not be asked"),
+    N_("systemd does not answer"),
+    N_("systemd was still at work after 10 minutes"),
+    N_("the history cannot be written, and nothing is done without a record of it"),
+    N_("the registry has no such app on such a PC; GET /api/services lists them"),
+    N_("the registry has no such app or PC; GET /api/services lists them"),
+    N_("no alert that is open or pending has this id"),
+    N_("no silence that is in force or still to come has this id"),
+    N_("Actions are switched off (features.actions in config.yaml)."),
+    N_("too many requests are waiting, try again later"),
+    N_("the service has just left the registry"),
+    N_("at most 30 within a minute"),
+    N_("at most 100 in 10 s"),
+    N_("there are 1,000 already; end some of them first"),
+    N_("it begins and ends in the future and lasts at most a year"),
+    N_("the mail server took it"),
+    N_("the mail server answers {}"),
+    N_("the server answers {}: redirects are not followed"),
+    N_("the server answers {}"),
+    N_("the server answers something that is no HTTP"),
+    N_("its name cannot be resolved in time"),
+    N_("its name cannot be resolved"),
+    N_("there is no host of that name"),
+    N_("no answer in time"),
+    N_("mail needs notify.smtp_url, notify.mail_from and notify.mail_to"),
+    N_("notify.smtp_user and notify.smtp_password_file go together"),
+    N_("the file with the mail password cannot be read: {}"),
+    N_("the file with the mail password must be your own, with mode 0600: chmod 600 it"),
+    N_("the file with the mail password must hold one line of at most 255 bytes"),
+    N_("{}; auto_fix has stopped after {} starts within {} s"),
+    N_("auto_fix has stopped after {} starts within {} s"),
     N_("exit code {} after {} restarts"),
     N_("exit code {} after {} restart"),
     N_("exit code {}"),
+    N_("killed by signal {}"),
     N_("killed by {} after {} restarts"),
     N_("killed by {} after {} restart"),
     N_("killed by {}"),
@@ -74,6 +125,22 @@ static const char *const patterns[] = {
     N_("port {} is closed"),
     N_("there is no unit {} on this PC"),
     N_("it does not accept connections on port {} ({} are waiting)"),
+    N_("{} more requests were refused within a minute"),
+    N_("systemd ended the job with '{}'"),
+    N_("systemd refuses: {}"),
+    N_("{} actions are under way already; try again later"),
+    N_("the systemd manager of {} cannot be reached at the moment: {}"),
+    N_("the systemd manager of {} cannot be reached at the moment"),
+    N_("{} is not reachable: {}"),
+    N_("{} is only polled, because its sshd forwards nothing: what changes a unit needs its bus"),
+    N_("{} has no unit in the registry, only a port or a health endpoint"),
+    N_("{} is a unit of the system's manager: only units of the user are acted upon"),
+    N_("this is the daemon itself, and stopped it could not be started again from here; use '{}' "
+       "on {}"),
+    N_("{} is being acted upon already; wait until that has ended"),
+    N_("it failed: {}"),
+    N_("it did not finish within its own time limit: {}"),
+    N_("something that it depends on failed: {}"),
     N_("{}: none of its {} user services can be seen"),
     N_("{} refuses the connection"),
     N_("{} answers {}"),
@@ -146,7 +213,7 @@ static bool translate(char ret[static SENTENCE_MAX], const char *sentence, int d
     return false;
 }
 
-const char *view_sentence(char ret[static SENTENCE_MAX], const char *sentence)
+const char *sentence_translate(char ret[static SENTENCE_MAX], const char *sentence)
 {
     if (strcmp(i18n_language(), "en") != 0 && translate(ret, sentence, 1))
         return ret;
