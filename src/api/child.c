@@ -30,7 +30,7 @@
 #include "basic/text.h"
 
 #define PIPE_READ      16384
-#define CANCEL_WAIT_MS 20
+#define CANCEL_WAIT_MS 500 /* a killed one is gone in a few ms, on a busy machine in some more */
 #define EXIT_NO_EXEC   127
 
 typedef enum ChildPhase { PHASE_RUNNING, PHASE_TERMINATED, PHASE_KILLED } ChildPhase;

@@ -36,4 +36,6 @@ int child_run(sd_event *event, const ChildSpec *spec, ChildCallback callback, vo
 /* The bare beginning, for a child that stays: fds become its 0-2 (the caller closes them in any
  * case; one below 3 is moved up). It leads a process group of its own and dies with us. */
 int child_begin(const char *const *argv, int fds[3], pid_t *ret_pid, int *ret_pidfd);
-Child *child_cancel(Child *c); /* kills it; no callback any more. Returns NULL */
+/* Kills it and waits for its end, for half a second at most: for when its loop ends, too. No
+ * callback any more. Returns NULL. */
+Child *child_cancel(Child *c);

@@ -21,17 +21,18 @@
 #include "api/oneshot.h"
 #include "api/paths.h"
 #include "basic/clock.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 #include "common/client.h"
 #include "common/name.h"
+#include "common/sentence.h"
 #include "common/world.h"
 
-#define OUTPUT_MAX    (64U << 20)
-#define REQUEST_MS    10000U
-#define ONESHOT_MS    8000U
-#define RECENT_SHOWN  8U
-#define NO_REPLY_HINT "start it with 'systemctl --user start services_api' or 'services_api serve'"
+#define OUTPUT_MAX   (64U << 20)
+#define REQUEST_MS   10000U
+#define ONESHOT_MS   8000U
+#define RECENT_SHOWN 8U
 
 /* ---- serve ---- */
 
@@ -44,23 +45,24 @@ int cli_serve(int argc, char *argv[])
     ManagerOptions m = {
         .registry_path = registry, .db_path = db, .config_path = config, .token_path = token};
     const CliOption options[] = {
-        {"registry", "FILE", "what is expected (default: the XDG data directory)", CLI_TEXT,
+        {"registry", "FILE", N_("what is expected (default: the XDG data directory)"), CLI_TEXT,
          &m.registry_path, 0, 0},
-        {"db", "FILE", "history (default: the XDG state directory)", CLI_TEXT, &m.db_path, 0, 0},
-        {"listen", "ADDRESS:PORT", "default 127.0.0.1:8485 and [::1]:8485", CLI_TEXT, &m.listen, 0,
+        {"db", "FILE", N_("history (default: the XDG state directory)"), CLI_TEXT, &m.db_path, 0,
          0},
-        {"self", "PC", "which PC of the registry this is, or 'none'", CLI_TEXT, &m.self, 0, 0},
-        {"config", "FILE", "default: config.yaml in the XDG config directory", CLI_TEXT,
+        {"listen", "ADDRESS:PORT", N_("default 127.0.0.1:8485 and [::1]:8485"), CLI_TEXT, &m.listen,
+         0, 0},
+        {"self", "PC", N_("which PC of the registry this is, or 'none'"), CLI_TEXT, &m.self, 0, 0},
+        {"config", "FILE", N_("default: config.yaml in the XDG config directory"), CLI_TEXT,
          &m.config_path, 0, 0},
-        {"token-file", "FILE", "default: token in the XDG config directory", CLI_TEXT,
+        {"token-file", "FILE", N_("default: token in the XDG config directory"), CLI_TEXT,
          &m.token_path, 0, 0},
-        {"interval-ms", "N", "time between two full checks, 1000-3600000", CLI_NUMBER,
+        {"interval-ms", "N", N_("time between two full checks, 1000-3600000"), CLI_NUMBER,
          &m.interval_ms, 1000, 3600000},
     };
     const CliCommand command = {
         "serve",
         "",
-        "Run the daemon: watch the services of the registry, serve the API.",
+        N_("Run the daemon: watch the services of the registry, serve the API."),
         options,
         ELEMENTS(options),
         0,
@@ -70,8 +72,10 @@ int cli_serve(int argc, char *argv[])
     if (r >= 0)
         return r;
     if (!m.registry_path || !m.db_path || !m.config_path || !m.token_path)
-        return cli_complain("serve", "neither HOME nor the XDG variables are set; give --registry, "
-                                     "--db, --config and --token-file");
+        return cli_complain("serve",
+                            _("neither HOME nor the XDG variables are set; give --registry, "
+                              "--db, --config and --token-file"));
+    i18n_init("en"); /* what a daemon says goes into logs, the API and the history */
     r = manager_run(&m);
     return r == 0                                        ? CLI_EXIT_OK
            : r == -EINVAL || r == -ENOENT || r == -EPERM ? CLI_EXIT_USAGE
@@ -125,12 +129,25 @@ static void print_buffer(Buffer *b)
     buffer_done(b);
 }
 
+static int complain_no_daemon(const char *command)
+{
+    cli_complain(command, _("no daemon answers; start it with 'systemctl --user start "
+                            "services_api' or 'services_api serve'"));
+    return CLI_EXIT_BAD;
+}
+
+static int complain_strange(const char *command)
+{
+    cli_complain(command, _("the daemon's answer cannot be read; is it another version?"));
+    return CLI_EXIT_BAD;
+}
+
 /* GET or POST (body not NULL). 0 with a parsed body; CLI exit code otherwise, after a complaint.
  * -ECONNREFUSED: nobody listens (no complaint yet). */
 static int ask(const Asking *a, const char *command, const char *path, const char *body,
                ClientReply *ret, Json **ret_json)
 {
-    char why[256] = "";
+    char why[512] = "", sentence[SENTENCE_MAX];
 
     int r = client_request(a->url, NULL, path, body, REQUEST_MS, ret, why, sizeof why);
     if (r == -ECONNREFUSED)
@@ -143,8 +160,9 @@ static int ask(const Asking *a, const char *command, const char *path, const cha
     if (ret->status == 200 && *ret_json)
         return 0;
     const char *detail =
-        json_as_string(json_get(*ret_json, "detail"), "the answer is not what it should be");
-    snprintf(why, sizeof why, "%s answers %ld: %s", a->url, ret->status, detail);
+        json_as_string(json_get(*ret_json, "detail"), _("the answer is not what it should be"));
+    snprintf(why, sizeof why, _("%s answers %ld: %s"), a->url, ret->status,
+             sentence_translate(sentence, detail));
     cli_complain(command, why);
     *ret_json = json_free(*ret_json);
     client_reply_done(ret);
@@ -196,13 +214,13 @@ int cli_alerts(int argc, char *argv[])
     CLEANUP(asking_done) Asking a = asking_new();
     bool as_json = false;
     const CliOption options[] = {
-        {"json", NULL, "print the API's array", CLI_FLAG, &as_json, 0, 0},
-        {"url", "URL", "the daemon (default " CLIENT_URL_DEFAULT ")", CLI_TEXT, &a.url, 0, 0},
+        {"json", NULL, N_("print the API's array"), CLI_FLAG, &as_json, 0, 0},
+        {"url", "URL", CLI_URL_MEANING, CLI_TEXT, &a.url, 0, 0},
     };
     const CliCommand command = {
         "alerts",
         "",
-        "Show incidents that are open or pending. Exit code: 0 none is open, 1 some are.",
+        N_("Show incidents that are open or pending. Exit code: 0 none is open, 1 some are."),
         options,
         ELEMENTS(options),
         0,
@@ -211,18 +229,17 @@ int cli_alerts(int argc, char *argv[])
     Buffer out = BUFFER_INIT(OUTPUT_MAX);
     TableOptions table = table_options();
 
+    table.ids = true;
     int r = cli_parse(&command, argc, argv, NULL, NULL);
     if (r >= 0)
         return r;
     r = alerts_of_daemon(&a, "alerts", &result, as_json ? &out : NULL);
-    if (r == -ECONNREFUSED) {
-        cli_complain("alerts", "no daemon answers; " NO_REPLY_HINT);
-        r = CLI_EXIT_BAD;
-    }
+    if (r == -ECONNREFUSED)
+        r = complain_no_daemon("alerts");
     if (r == 0 && !as_json) {
         render_alerts(&out, result.alerts, result.n_alerts, &table);
         if (result.n_alerts == 0)
-            buffer_str(&out, "no alerts\n");
+            buffer_printf(&out, "%s\n", _("no alerts"));
     }
     print_buffer(&out);
     if (r == 0 && count_open(result.alerts, result.n_alerts))
@@ -277,10 +294,8 @@ static int status_of_daemon(const Asking *a, OneshotResult *ret)
     int r = ask(a, "status", "/api/services", NULL, &services_reply, &services);
     if (r == 0)
         r = ask(a, "status", "/api/pcs", NULL, &pcs_reply, &pcs);
-    if (r == 0 && read_rows(services, pcs, ret) < 0) {
-        cli_complain("status", "the daemon's answer cannot be read; is it another version?");
-        r = CLI_EXIT_BAD;
-    }
+    if (r == 0 && read_rows(services, pcs, ret) < 0)
+        r = complain_strange("status");
     if (r == 0)
         r = alerts_of_daemon(a, "status", ret, NULL);
     client_reply_done(&services_reply);
@@ -296,7 +311,7 @@ static int status_rows(const Asking *a, const char *command, OneshotResult *ret)
     if (r != -ECONNREFUSED)
         return r;
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, "no daemon answers at %s, looking myself...\n", a->url);
+        fprintf(stderr, _("no daemon answers at %s, looking myself...\n"), a->url);
     r = oneshot_look(a->registry, a->config, a->self, ONESHOT_MS, ret, error, sizeof error);
     if (r >= 0)
         return 0;
@@ -308,17 +323,17 @@ int cli_status(int argc, char *argv[])
     CLEANUP(asking_done) Asking a = asking_new();
     bool as_json = false;
     const CliOption options[] = {
-        {"json", NULL, "print {services, pcs} as JSON", CLI_FLAG, &as_json, 0, 0},
-        {"url", "URL", "the daemon (default " CLIENT_URL_DEFAULT ")", CLI_TEXT, &a.url, 0, 0},
-        {"registry", "FILE", "used when no daemon answers", CLI_TEXT, &a.registry, 0, 0},
-        {"config", "FILE", "used when no daemon answers", CLI_TEXT, &a.config, 0, 0},
-        {"self", "PC", "used when no daemon answers", CLI_TEXT, &a.self, 0, 0},
+        {"json", NULL, N_("print {services, pcs} as JSON"), CLI_FLAG, &as_json, 0, 0},
+        {"url", "URL", CLI_URL_MEANING, CLI_TEXT, &a.url, 0, 0},
+        {"registry", "FILE", N_("used when no daemon answers"), CLI_TEXT, &a.registry, 0, 0},
+        {"config", "FILE", N_("used when no daemon answers"), CLI_TEXT, &a.config, 0, 0},
+        {"self", "PC", N_("used when no daemon answers"), CLI_TEXT, &a.self, 0, 0},
     };
     const CliCommand command = {
         "status",
         "",
-        "Show every service. Exit code: 0 all ok, 1 something warns or is down,\n"
-        "2 usage, config or registry, 3 nothing worse than unknown.",
+        N_("Show every service. Exit code: 0 all ok, 1 something warns or is down,\n"
+           "2 usage, config or registry, 3 nothing worse than unknown."),
         options,
         ELEMENTS(options),
         0,
@@ -338,7 +353,7 @@ int cli_status(int argc, char *argv[])
     else
         table_render(&out, result.services, result.n_services, result.pcs, result.n_pcs, &table);
     if (!as_json && result.n_alerts) {
-        buffer_str(&out, "\nalerts\n");
+        buffer_printf(&out, "\n%s\n", _("alerts"));
         render_alerts(&out, result.alerts, result.n_alerts, &table);
     }
     print_buffer(&out);
@@ -376,13 +391,16 @@ static int choose_pc(const OneshotResult *r, const char *command, const char *ap
         *ret = found;
         return 0;
     }
-    if (n == 0)
+    if (n > 0)
         snprintf(complaint, sizeof complaint,
-                 "the registry has no app '%s'%s%s; 'services_api status' lists them", app,
-                 pc ? " on " : "", pc ? pc : "");
+                 _("%s is on %zu PCs, say which one: services_api %s %s PC"), app, n, command, app);
+    else if (pc)
+        snprintf(complaint, sizeof complaint,
+                 _("the registry has no app '%s' on %s; 'services_api status' lists them"), app,
+                 pc);
     else
         snprintf(complaint, sizeof complaint,
-                 "%s is on %zu PCs, say which one: services_api %s %s PC", app, n, command, app);
+                 _("the registry has no app '%s'; 'services_api status' lists them"), app);
     return cli_complain(command, complaint);
 }
 
@@ -418,10 +436,8 @@ static int check_by_daemon(const Asking *a, const OneshotResult *all, const Serv
         return print_row(all, row, as_json);
     if (r != 0)
         return r;
-    if (service_row_read(j, &fresh) < 0) {
-        cli_complain("check", "the daemon's answer cannot be read; is it another version?");
-        return CLI_EXIT_BAD;
-    }
+    if (service_row_read(j, &fresh) < 0)
+        return complain_strange("check");
     return print_row(all, &fresh, as_json);
 }
 
@@ -432,14 +448,14 @@ int cli_check(int argc, char *argv[])
     const char *operands[2] = {NULL, NULL};
     int n = 0;
     const CliOption options[] = {
-        {"json", NULL, "print the row as JSON", CLI_FLAG, &as_json, 0, 0},
-        {"url", "URL", "the daemon (default " CLIENT_URL_DEFAULT ")", CLI_TEXT, &a.url, 0, 0},
-        {"registry", "FILE", "used when no daemon answers", CLI_TEXT, &a.registry, 0, 0},
-        {"config", "FILE", "used when no daemon answers", CLI_TEXT, &a.config, 0, 0},
-        {"self", "PC", "used when no daemon answers", CLI_TEXT, &a.self, 0, 0},
+        {"json", NULL, N_("print the row as JSON"), CLI_FLAG, &as_json, 0, 0},
+        {"url", "URL", CLI_URL_MEANING, CLI_TEXT, &a.url, 0, 0},
+        {"registry", "FILE", N_("used when no daemon answers"), CLI_TEXT, &a.registry, 0, 0},
+        {"config", "FILE", N_("used when no daemon answers"), CLI_TEXT, &a.config, 0, 0},
+        {"self", "PC", N_("used when no daemon answers"), CLI_TEXT, &a.self, 0, 0},
     };
     const CliCommand command = {
-        "check", "APP [PC]",        "Look at one service now. Exit code as of status.",
+        "check", "APP [PC]",        N_("Look at one service now. Exit code as of status."),
         options, ELEMENTS(options), 1,
         2};
     OneshotResult all = {0};
@@ -472,7 +488,7 @@ static int print_journal(const Json *detail)
         const char *message = json_as_string(json_get(j, "message"), "");
         clock[0] = '\0';
         if (localtime_r(&seconds, &tm))
-            strftime(clock, sizeof clock, "%b %d %H:%M:%S", &tm);
+            strftime(clock, sizeof clock, "%Y-%m-%d %H:%M:%S", &tm);
         text_clean(text, sizeof text, message, strlen(message));
         printf("%s  %s\n", clock, text);
     }
@@ -486,12 +502,13 @@ int cli_logs(int argc, char *argv[])
     const char *operands[2] = {NULL, NULL};
     int n = 0;
     const CliOption options[] = {
-        {"lines", "N", "how many (default 50, at most 1000)", CLI_NUMBER, &lines, 1, 1000},
-        {"url", "URL", "the daemon (default " CLIENT_URL_DEFAULT ")", CLI_TEXT, &a.url, 0, 0},
+        {"lines", "N", N_("how many (default 50, at most 1000)"), CLI_NUMBER, &lines, 1, 1000},
+        {"url", "URL", CLI_URL_MEANING, CLI_TEXT, &a.url, 0, 0},
     };
     const CliCommand command = {
-        "logs", "APP [PC]", "Show the last journal lines of a service.", options, ELEMENTS(options),
-        1,      2};
+        "logs",  "APP [PC]",        N_("Show the last journal lines of a service."),
+        options, ELEMENTS(options), 1,
+        2};
     OneshotResult all = {0};
     const ServiceRow *row = NULL;
     ClientReply reply = {0};
@@ -511,10 +528,8 @@ int cli_logs(int argc, char *argv[])
     }
     if (r == 0)
         r = print_journal(detail);
-    if (r == -ECONNREFUSED) {
-        cli_complain("logs", "no daemon answers; " NO_REPLY_HINT);
-        r = CLI_EXIT_BAD;
-    }
+    if (r == -ECONNREFUSED)
+        r = complain_no_daemon("logs");
     client_reply_done(&reply);
     oneshot_done(&all);
     return r;
@@ -557,7 +572,8 @@ static void on_message(void *userdata, const char *type, const Json *message)
     pthread_mutex_lock(&w->lock);
     int r = world_apply(&w->world, type, message);
     if (r < 0)
-        text_copy(w->sentence, sizeof w->sentence, "the daemon sent something that cannot be read");
+        text_copy(w->sentence, sizeof w->sentence,
+                  _("the daemon sent something that cannot be read"));
     pthread_mutex_unlock(&w->lock);
     wake(w);
 }
@@ -572,11 +588,12 @@ static void draw_head(Buffer *out, const Watch *w, const TableOptions *o)
         strftime(clock, sizeof clock, "%H:%M:%S", &tm);
     buffer_printf(out, "services_monitor  %s  ", clock);
     if (w->state == CLIENT_LIVE)
-        buffer_str(out, "live");
+        buffer_str(out, C_("stream", "live"));
     else
         buffer_printf(out, "%s%s%s", o->colour ? "\033[7m" : "",
-                      w->sentence[0] ? w->sentence : "connecting...", o->colour ? "\033[0m" : "");
-    buffer_str(out, "   (Ctrl-C ends)\n\n");
+                      w->sentence[0] ? w->sentence : _("connecting..."),
+                      o->colour ? "\033[0m" : "");
+    buffer_printf(out, "   (%s)\n\n", _("Ctrl-C ends"));
 }
 
 static void draw(Watch *w, bool is_tty)
@@ -589,10 +606,10 @@ static void draw(Watch *w, bool is_tty)
     draw_head(&text, w, &o);
     table_render(&text, w->world.services, w->world.n_services, w->world.pcs, w->world.n_pcs, &o);
     if (w->world.n_alerts)
-        buffer_str(&text, "\nalerts\n");
+        buffer_printf(&text, "\n%s\n", _("alerts"));
     render_alerts(&text, w->world.alerts, w->world.n_alerts, &o);
     if (w->world.n_transitions)
-        buffer_str(&text, "\nlast transitions\n");
+        buffer_printf(&text, "\n%s\n", _("last transitions"));
     for (size_t i = 0; i < RECENT_SHOWN && world_transition(&w->world, i); i++) {
         table_transition(&text, world_transition(&w->world, i), &o);
         buffer_char(&text, '\n');
@@ -636,10 +653,11 @@ int cli_watch(int argc, char *argv[])
     static const ClientStreamOps ops = {.state = on_state, .message = on_message};
     const char *url = CLIENT_URL_DEFAULT;
     const CliOption options[] = {
-        {"url", "URL", "the daemon (default " CLIENT_URL_DEFAULT ")", CLI_TEXT, &url, 0, 0},
+        {"url", "URL", CLI_URL_MEANING, CLI_TEXT, &url, 0, 0},
     };
     const CliCommand command = {
-        "watch", "", "Show every service live, until Ctrl-C.", options, ELEMENTS(options), 0, 0};
+        "watch", "", N_("Show every service live, until Ctrl-C."), options, ELEMENTS(options),
+        0,       0};
     Watch w = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed_fd = -1};
     ClientStream *stream = NULL;
     sigset_t mask;

@@ -14,8 +14,10 @@
 #include "api/cli-options.h"
 #include "api/notify-channel.h"
 #include "api/paths.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
+#include "common/sentence.h"
 
 typedef struct Trial {
     NotifyChannel channel;
@@ -96,18 +98,20 @@ static void wait_all(Trial *trials, Nest *nest, Sender *sender)
 static int tell(const Trial *trials)
 {
     int code = CLI_EXIT_USAGE;
+    char sentence[SENTENCE_MAX];
 
     for (unsigned i = 0; i < NOTIFY_CHANNEL_MAX; i++) {
         const Trial *t = &trials[i];
         if (!t->tried)
             continue;
         printf("%-8s %s: %s\n", notify_channel_to_string(t->channel),
-               t->result.delivered ? "sent" : "FAILED", t->result.text);
+               t->result.delivered ? _("sent") : _("FAILED"),
+               sentence_translate(sentence, t->result.text));
         if (code != CLI_EXIT_BAD)
             code = t->result.delivered ? CLI_EXIT_OK : CLI_EXIT_BAD;
     }
     if (code == CLI_EXIT_USAGE)
-        printf("nothing is configured: see notify.* in services_api(1)\n");
+        printf("%s\n", _("nothing is configured: see notify.* in services_api(1)"));
     return code;
 }
 
@@ -141,14 +145,14 @@ int cli_notify_test(int argc, char *argv[])
     ConfigError error = {""};
     const char *path = standard;
     const CliOption options[] = {
-        {"config", "FILE", "default: config.yaml in the XDG config directory", CLI_TEXT, &path, 0,
-         0},
+        {"config", "FILE", N_("default: config.yaml in the XDG config directory"), CLI_TEXT, &path,
+         0, 0},
     };
     const CliCommand command = {
         "notify-test",
         "",
-        "Send a test message by every configured way.\n"
-        "Exit code 0: all got through; 1: one did not; 2: none is configured.",
+        N_("Send a test message by every configured way.\n"
+           "Exit code 0: all got through; 1: one did not; 2: none is configured."),
         options,
         ELEMENTS(options),
         0,
@@ -159,7 +163,8 @@ int cli_notify_test(int argc, char *argv[])
     if (code >= 0)
         return code;
     if (!path)
-        return cli_complain(argv[0], "neither XDG_CONFIG_HOME nor HOME is set, give --config FILE");
+        return cli_complain(argv[0],
+                            _("neither XDG_CONFIG_HOME nor HOME is set, give --config FILE"));
     if (config_load(path, &config, &error) < 0)
         return cli_complain(argv[0], error.text);
     return run(config);

@@ -1,4 +1,7 @@
-/* Options as tables: what --help shows is what is parsed. */
+/* Options as tables: what --help shows is what is parsed.
+ *
+ * Tables hold English texts, marked by N_(); they are translated where they are printed. Names of
+ * options and of their values are the same in every language, as in the man page. */
 #include "api/cli-options.h"
 
 #include <errno.h>
@@ -7,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
@@ -22,29 +26,37 @@ int cli_complain(const char *command, const char *text)
     return CLI_EXIT_USAGE;
 }
 
+void cli_pad(const char *text, size_t columns)
+{
+    size_t width;
+    size_t len = text_fit(text, columns, &width);
+
+    printf("%.*s%*s", (int)len, text, (int)(columns - width), "");
+}
+
 static void print_help(const CliCommand *c)
 {
     char left[64];
 
-    printf("Usage: services_api %s [OPTION...]%s%s\n\n%s\n\n", c->name, c->operands[0] ? " " : "",
-           c->operands, c->summary);
+    printf(_("Usage: services_api %s [OPTION...]%s%s\n\n%s\n\n"), c->name,
+           c->operands[0] ? " " : "", c->operands, i18n_text(c->summary));
     for (size_t i = 0; i < c->n_options; i++) {
         const CliOption *o = &c->options[i];
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->argument ? " " : "",
                  o->argument ? o->argument : "");
-        printf("  %-24s %s\n", left, o->meaning);
+        printf("  %-24s %s\n", left, i18n_text(o->meaning));
     }
-    printf("  %-24s %s\n", "-h, --help", "show this help");
+    printf("  %-24s %s\n", "-h, --help", _("show this help"));
 }
 
 static int take_number(const CliCommand *c, const CliOption *o, const char *text)
 {
-    char *end, complaint[160];
+    char *end, complaint[256];
 
     errno = 0;
     unsigned long n = strtoul(text, &end, 10);
     if (errno || *end || end == text || text[0] == '-' || n < o->min || n > o->max) {
-        snprintf(complaint, sizeof complaint, "--%s wants a number from %u to %u, not '%s'",
+        snprintf(complaint, sizeof complaint, _("--%s wants a number from %u to %u, not '%s'"),
                  o->name, o->min, o->max, text);
         return cli_complain(c->name, complaint);
     }
@@ -65,11 +77,11 @@ static int take(const CliCommand *c, const CliOption *o, const char *text)
 static int take_operands(const CliCommand *c, int argc, char *argv[], const char **ret, int *ret_n)
 {
     int n = argc - optind;
-    char complaint[160];
+    char complaint[256];
 
     if (n < c->min_operands || n > c->max_operands) {
-        snprintf(complaint, sizeof complaint, "usage: services_api %s [OPTION...] %s (see --help)",
-                 c->name, c->operands);
+        snprintf(complaint, sizeof complaint,
+                 _("usage: services_api %s [OPTION...] %s (see --help)"), c->name, c->operands);
         return cli_complain(c->name, complaint);
     }
     for (int i = 0; i < n; i++)
@@ -82,7 +94,7 @@ int cli_parse(const CliCommand *command, int argc, char *argv[], const char **re
               int *ret_n)
 {
     struct option long_options[OPTIONS_MAX + 2] = {{"help", no_argument, NULL, 'h'}};
-    char complaint[160];
+    char complaint[256];
     int code, n = 0;
 
     for (size_t i = 0; i < command->n_options && i < OPTIONS_MAX; i++)
@@ -101,7 +113,8 @@ int cli_parse(const CliCommand *command, int argc, char *argv[], const char **re
         }
         if (code < FIRST_CODE) {
             snprintf(complaint, sizeof complaint,
-                     "'%s' is no option of it, or lacks its value (see --help)", argv[optind - 1]);
+                     _("'%s' is no option of it, or lacks its value (see --help)"),
+                     argv[optind - 1]);
             return cli_complain(command->name, complaint);
         }
         int r = take(command, &command->options[code - FIRST_CODE], optarg);

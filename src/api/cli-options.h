@@ -11,12 +11,15 @@
 #define CLI_EXIT_USAGE   2 /* usage, config or registry */
 #define CLI_EXIT_UNKNOWN 3
 
+/* The meaning of an option --url. */
+#define CLI_URL_MEANING N_("the daemon (default http://127.0.0.1:8485)")
+
 typedef enum CliOptionKind { CLI_FLAG, CLI_TEXT, CLI_NUMBER } CliOptionKind;
 
 typedef struct CliOption {
     const char *name;     /* without "--" */
     const char *argument; /* "FILE"; NULL: a flag */
-    const char *meaning;
+    const char *meaning;  /* N_("...") */
     CliOptionKind kind;
     void *value;       /* bool *, const char ** or uint32_t * */
     uint32_t min, max; /* of a number */
@@ -25,7 +28,7 @@ typedef struct CliOption {
 typedef struct CliCommand {
     const char *name;
     const char *operands; /* "APP [PC]", "" */
-    const char *summary;
+    const char *summary;  /* N_("...") */
     const CliOption *options;
     size_t n_options;
     int min_operands, max_operands;
@@ -38,3 +41,6 @@ int cli_parse(const CliCommand *command, int argc, char *argv[], const char **re
 
 /* "services_api status: text" on stderr; returns CLI_EXIT_USAGE. */
 int cli_complain(const char *command, const char *text);
+
+/* Prints text cut and padded to that many columns. */
+void cli_pad(const char *text, size_t columns);

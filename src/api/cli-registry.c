@@ -20,11 +20,12 @@
 #include "api/paths.h"
 #include "api/registry-yaml.h"
 #include "api/registry.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "common/name.h"
 
 #define YAML_OUT_MAX  (256U << 20) /* the longest registry there can be is shorter */
-#define REGISTRY_HELP "registry.db (default: the XDG data directory)"
+#define REGISTRY_HELP N_("registry.db (default: the XDG data directory)")
 
 static int complain_errno(const char *command, const char *path, int error)
 {
@@ -46,7 +47,7 @@ static char *registry_path(const char *command, const char *given)
     char *path = given ? strdup(given) : paths_registry();
 
     if (!path)
-        cli_complain(command, "neither XDG_DATA_HOME nor HOME is set, give --registry FILE");
+        cli_complain(command, _("neither XDG_DATA_HOME nor HOME is set, give --registry FILE"));
     return path;
 }
 
@@ -73,7 +74,7 @@ static int read_text(const char *command, const char *path, Buffer *text)
     int e = paths_read(path, text);
 
     if (e == -EFBIG)
-        return cli_complain(command, "the file is longer than 8 MiB");
+        return cli_complain(command, _("the file is longer than 8 MiB"));
     return e < 0 ? complain_errno(command, path, e) : CLI_EXIT_OK;
 }
 
@@ -85,12 +86,18 @@ static int save(const char *command, const char *path, const Registry *r)
     return e < 0 ? complain_error(command, error.text, e) : CLI_EXIT_OK;
 }
 
-static void print_counts(const char *done, const Registry *r, const char *preposition,
-                         const char *path)
+#define COUNTS_MAX 256
+
+/* "2 PCs, 11 apps, 22 targets" */
+static const char *counts_of(const Registry *r, char ret[static COUNTS_MAX])
 {
-    printf("%s %zu PC%s, %zu app%s, %zu target%s %s %s\n", done, r->n_pcs, r->n_pcs == 1 ? "" : "s",
-           r->n_apps, r->n_apps == 1 ? "" : "s", r->n_targets, r->n_targets == 1 ? "" : "s",
-           preposition, path);
+    char pcs[64], apps[64], targets[64];
+
+    snprintf(pcs, sizeof pcs, P_("%zu PC", "%zu PCs", r->n_pcs), r->n_pcs);
+    snprintf(apps, sizeof apps, P_("%zu app", "%zu apps", r->n_apps), r->n_apps);
+    snprintf(targets, sizeof targets, P_("%zu target", "%zu targets", r->n_targets), r->n_targets);
+    snprintf(ret, COUNTS_MAX, "%s, %s, %s", pcs, apps, targets);
+    return ret;
 }
 
 int cli_import(int argc, char *argv[])
@@ -99,13 +106,14 @@ int cli_import(int argc, char *argv[])
     CLEANUP(registry_freep) Registry *r = NULL;
     CLEANUP_FREE char *path = NULL;
     const char *registry = NULL, *file = NULL;
+    char counts[COUNTS_MAX];
     const CliOption options[] = {
         {"registry", "FILE", REGISTRY_HELP, CLI_TEXT, &registry, 0, 0},
     };
     const CliCommand command = {
         "import",
         "FILE|-",
-        "Replaces the registry by what a YAML file says, all of it or nothing.",
+        N_("Replaces the registry by what a YAML file says, all of it or nothing."),
         options,
         ELEMENTS(options),
         1,
@@ -119,7 +127,7 @@ int cli_import(int argc, char *argv[])
     if (!path || read_text(argv[0], file, &text) || load_yaml(argv[0], file, &text, &r) ||
         save(argv[0], path, r))
         return CLI_EXIT_USAGE;
-    print_counts("imported", r, "into", path);
+    printf(_("imported %s into %s\n"), counts_of(r, counts), path);
     return CLI_EXIT_OK;
 }
 
@@ -157,11 +165,12 @@ int cli_export(int argc, char *argv[])
     CLEANUP(registry_freep) Registry *r = NULL;
     CLEANUP_FREE char *path = NULL;
     const char *registry = NULL, *file = NULL;
+    char counts[COUNTS_MAX];
     const CliOption options[] = {
         {"registry", "FILE", REGISTRY_HELP, CLI_TEXT, &registry, 0, 0},
     };
     const CliCommand command = {
-        "export", "[FILE|-]",        "Writes the registry as YAML, to stdout by default.",
+        "export", "[FILE|-]",        N_("Writes the registry as YAML, to stdout by default."),
         options,  ELEMENTS(options), 0,
         1,
     };
@@ -175,7 +184,7 @@ int cli_export(int argc, char *argv[])
     if (!path || load_db(argv[0], path, &r) || write_yaml(argv[0], r, file))
         return CLI_EXIT_USAGE;
     if (file)
-        print_counts("exported", r, "to", file);
+        printf(_("exported %s to %s\n"), counts_of(r, counts), file);
     return CLI_EXIT_OK;
 }
 
@@ -212,15 +221,15 @@ static int choose_pc(const char *command, const char *named, const Registry *r,
     if (named) {
         snprintf(ret, HOST_NAME_MAX + 1, "%s", named);
         return strlen(named) <= HOST_NAME_MAX ? CLI_EXIT_OK
-                                              : cli_complain(command, "--pc is too long");
+                                              : cli_complain(command, _("--pc is too long"));
     }
     if (gethostname(ret, HOST_NAME_MAX + 1) < 0)
-        return cli_complain(command, "this PC has no host name, give --pc PC");
+        return cli_complain(command, _("this PC has no host name, give --pc PC"));
     ret[HOST_NAME_MAX] = '\0';
     if (registry_self(r, NULL, ret, &self, &error) == 0)
         snprintf(ret, HOST_NAME_MAX + 1, "%s", self->pc_id);
     else if (!name_is_id(ret))
-        return cli_complain(command, "the host name of this PC cannot be its id, give --pc PC");
+        return cli_complain(command, _("the host name of this PC cannot be its id, give --pc PC"));
     return CLI_EXIT_OK;
 }
 
@@ -264,9 +273,9 @@ static int add_to(const char *command, const Addition *a, const char *pc_id, Reg
     bool has_target = !a->local_only || a->pc_id || a->expected;
 
     if (app.scope == SCOPE_INVALID)
-        return cli_complain(command, "--scope: use user or system");
+        return cli_complain(command, _("--scope: use user or system"));
     if (target.expected == EXPECTED_INVALID)
-        return cli_complain(command, "--expected: use running or stopped");
+        return cli_complain(command, _("--expected: use running or stopped"));
     int e = registry_add(r, &pc, &app, has_target ? &target : NULL, &error);
     return e < 0 ? complain_error(command, error.text, e) : CLI_EXIT_OK;
 }
@@ -282,7 +291,8 @@ static int add(const char *command, const Addition *a)
     bool known = registry_find_app(r, a->app_id);
     if (add_to(command, a, pc_id, r) || save(command, path, r))
         return CLI_EXIT_USAGE;
-    printf("%s %s on %s in %s\n", known ? "replaced" : "added", a->app_id, pc_id, path);
+    printf(known ? _("replaced %s on %s in %s\n") : _("added %s on %s in %s\n"), a->app_id, pc_id,
+           path);
     return CLI_EXIT_OK;
 }
 
@@ -290,26 +300,29 @@ int cli_add(int argc, char *argv[])
 {
     Addition a = {};
     const CliOption options[] = {
-        {"unit", "UNIT", "systemd unit (without suffix: a .service)", CLI_TEXT, &a.unit, 0, 0},
-        {"scope", "user|system", "whose systemd runs it (default user)", CLI_TEXT, &a.scope, 0, 0},
-        {"port", "PORT", "TCP port it listens on", CLI_NUMBER, &a.port, 1, UINT16_MAX},
-        {"health", "PATH|URL", "HTTP endpoint, 2xx or 3xx while it is well", CLI_TEXT, &a.health, 0,
+        {"unit", "UNIT", N_("systemd unit (without suffix: a .service)"), CLI_TEXT, &a.unit, 0, 0},
+        {"scope", "user|system", N_("whose systemd runs it (default user)"), CLI_TEXT, &a.scope, 0,
          0},
-        {"timeout-ms", "N", "how long that may take (default 2000)", CLI_NUMBER, &a.timeout_ms, 100,
-         3599500},
-        {"title", "TEXT", "a readable name", CLI_TEXT, &a.title, 0, 0},
-        {"tag", "TEXT", "a word to group by", CLI_TEXT, &a.tag, 0, 0},
-        {"pc", "PC", "the PC it runs on (default: this one)", CLI_TEXT, &a.pc_id, 0, 0},
-        {"ssh-host", "HOST", "the PC's Host entry in ~/.ssh/config", CLI_TEXT, &a.ssh_host, 0, 0},
-        {"expected", "running|stopped", "what it should be (default running)", CLI_TEXT,
+        {"port", "PORT", N_("TCP port it listens on"), CLI_NUMBER, &a.port, 1, UINT16_MAX},
+        {"health", "PATH|URL", N_("HTTP endpoint, 2xx or 3xx while it is well"), CLI_TEXT,
+         &a.health, 0, 0},
+        {"timeout-ms", "N", N_("how long that may take (default 2000)"), CLI_NUMBER, &a.timeout_ms,
+         100, 3599500},
+        {"title", "TEXT", N_("a readable name"), CLI_TEXT, &a.title, 0, 0},
+        {"tag", "TEXT", N_("a word to group by"), CLI_TEXT, &a.tag, 0, 0},
+        {"pc", "PC", N_("the PC it runs on (default: this one)"), CLI_TEXT, &a.pc_id, 0, 0},
+        {"ssh-host", "HOST", N_("the PC's Host entry in ~/.ssh/config"), CLI_TEXT, &a.ssh_host, 0,
+         0},
+        {"expected", "running|stopped", N_("what it should be (default running)"), CLI_TEXT,
          &a.expected, 0, 0},
-        {"local-only", NULL, "every PC has it and watches its own", CLI_FLAG, &a.local_only, 0, 0},
+        {"local-only", NULL, N_("every PC has it and watches its own"), CLI_FLAG, &a.local_only, 0,
+         0},
         {"registry", "FILE", REGISTRY_HELP, CLI_TEXT, &a.registry, 0, 0},
     };
     const CliCommand command = {
         "add",
         "APP",
-        "Adds one service to the registry, or replaces the one of that name.",
+        N_("Adds one service to the registry, or replaces the one of that name."),
         options,
         ELEMENTS(options),
         1,
@@ -345,6 +358,7 @@ static int check_registry(const char *command, const char *file, const char *reg
     CLEANUP(registry_freep) Registry *r = NULL;
     CLEANUP_FREE char *fallback = file ? NULL : registry_path(command, registry);
     const char *path = file ? file : fallback;
+    char counts[COUNTS_MAX];
 
     if (!path)
         return CLI_EXIT_USAGE;
@@ -354,7 +368,7 @@ static int check_registry(const char *command, const char *file, const char *reg
     } else if (read_text(command, path, &text) || load_yaml(command, path, &text, &r)) {
         return CLI_EXIT_USAGE;
     }
-    print_counts("good:", r, "in", strcmp(path, "-") == 0 ? "stdin" : path);
+    printf(_("good: %s in %s\n"), counts_of(r, counts), strcmp(path, "-") == 0 ? "stdin" : path);
     return CLI_EXIT_OK;
 }
 
@@ -367,7 +381,7 @@ int cli_check_registry(int argc, char *argv[])
     const CliCommand command = {
         "check-registry",
         "[FILE|-]",
-        "Checks a registry, YAML or registry.db, without changing anything.",
+        N_("Checks a registry, YAML or registry.db, without changing anything."),
         options,
         ELEMENTS(options),
         0,
@@ -395,14 +409,14 @@ static int check_config(const char *command, const char *file)
     ConfigError error = {};
 
     if (!path)
-        return cli_complain(command, "neither XDG_CONFIG_HOME nor HOME is set, give FILE");
+        return cli_complain(command, _("neither XDG_CONFIG_HOME nor HOME is set, give FILE"));
     bool absent = access(path, F_OK) < 0 && errno == ENOENT;
     if (absent && file)
         return complain_errno(command, path, -ENOENT);
     int e = config_load(path, &c, &error);
     if (e < 0)
         return complain_error(command, error.text, e);
-    printf(absent ? "good: there is no %s, so the defaults hold\n" : "good: %s\n", path);
+    printf(absent ? _("good: there is no %s, so the defaults hold\n") : _("good: %s\n"), path);
     return CLI_EXIT_OK;
 }
 
@@ -411,12 +425,12 @@ int cli_check_config(int argc, char *argv[])
     bool keys = false;
     const char *file = NULL;
     const CliOption options[] = {
-        {"keys", NULL, "list every key there is, with its default", CLI_FLAG, &keys, 0, 0},
+        {"keys", NULL, N_("list every key there is, with its default"), CLI_FLAG, &keys, 0, 0},
     };
     const CliCommand command = {
         "check-config",
         "[FILE]",
-        "Checks a config file without changing anything.",
+        N_("Checks a config file without changing anything."),
         options,
         ELEMENTS(options),
         0,

@@ -12,6 +12,7 @@
 typedef struct TableOptions {
     bool colour;
     bool stale;     /* greyed: nobody updates it any more */
+    bool ids;       /* alerts with their numbers, for 'ack' */
     unsigned width; /* columns; 0: unlimited */
     int64_t now_ms;
 } TableOptions;
@@ -28,6 +29,9 @@ void table_alert(Buffer *out, const AlertRow *alert, const TableOptions *options
 
 /* "3 d 4 h", "12 min", "8 s", "now": for a span in ms. Returns ret. */
 char *table_age(int64_t ms, char *ret, size_t size);
+
+/* "14:00" on the day of now_ms, "2026-11-25 14:00" otherwise; local time. Returns ret. */
+char *table_clock(int64_t ms, int64_t now_ms, char *ret, size_t size);
 
 /* Exit code of `status`: 0 all ok, 1 something warns or is down, 3 nothing worse than unknown. */
 int table_exit_code(const ServiceRow *services, size_t n);

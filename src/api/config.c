@@ -22,6 +22,7 @@
 #include "api/paths.h"
 #include "api/suggest.h"
 #include "api/yaml-tree.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 #include "common/name.h"
@@ -120,9 +121,9 @@ static bool is_host(const char *s)
     {                                                                                        \
         name, KEY_NUMBER, offsetof(Config, field), NULL, min, max, number, NULL, "", meaning \
     }
-#define BOOL(name, field, meaning)                                                             \
-    {                                                                                          \
-        name, KEY_BOOL, offsetof(Config, field), NULL, 0, 0, 0, NULL, "true or false", meaning \
+#define BOOL(name, field, meaning)                                                                 \
+    {                                                                                              \
+        name, KEY_BOOL, offsetof(Config, field), NULL, 0, 0, 0, NULL, N_("true or false"), meaning \
     }
 #define LIST(name, field, valid, form, meaning)                                      \
     {                                                                                \
@@ -130,46 +131,48 @@ static bool is_host(const char *s)
     }
 
 static const Key keys[] = {
-    TEXT("listen", listen, is_address, "127.0.0.1:8485", "ADDRESS:PORT (IPv6 in [])",
-         "where the API listens; a loopback address opens its IPv4 and IPv6 twin too"),
-    TEXT("self", self, name_is_id, NULL, "a pc_id or none",
-         "which PC this is; none only observes others"),
+    TEXT("listen", listen, is_address, "127.0.0.1:8485", N_("ADDRESS:PORT (IPv6 in [])"),
+         N_("where the API listens; a loopback address opens its IPv4 and IPv6 twin too")),
+    TEXT("self", self, name_is_id, NULL, N_("a pc_id or none"),
+         N_("which PC this is; none only observes others")),
     NUMBER("interval_ms", interval_ms, 1000, 3600000, 10000,
-           "time between two full checks of a PC"),
+           N_("time between two full checks of a PC")),
     NUMBER("alert_after_s", alert_after_s, 0, 86400, 300,
-           "how long something is wrong before it is an alert"),
+           N_("how long something is wrong before it is an alert")),
     NUMBER("reboot_grace_s", reboot_grace_s, 0, 3600, 120,
-           "time a PC has to start its services after a reboot"),
+           N_("time a PC has to start its services after a reboot")),
     NUMBER("retention.checks_days", retention_checks_days, 1, 366, 7,
-           "days that single checks are kept"),
+           N_("days that single checks are kept")),
     NUMBER("retention.transitions_days", retention_transitions_days, 1, 3660, 730,
-           "days that transitions and hourly figures are kept"),
-    LIST("hosts", hosts, is_host, "a list of host names",
-         "further Host names that the API answers to, without port"),
-    LIST("origins", origins, is_bare_url, "a list like http://HOST[:PORT]",
-         "further web origins that may use the API"),
-    BOOL("features.actions", feature_actions, "allow start, stop and restart of services"),
-    BOOL("services_monitor.auto_fix", auto_fix, "restart failed services by itself"),
+           N_("days that transitions and hourly figures are kept")),
+    LIST("hosts", hosts, is_host, N_("a list of host names"),
+         N_("further Host names that the API answers to, without port")),
+    LIST("origins", origins, is_bare_url, N_("a list like http://HOST[:PORT]"),
+         N_("further web origins that may use the API")),
+    BOOL("features.actions", feature_actions, N_("allow start, stop and restart of services")),
+    BOOL("services_monitor.auto_fix", auto_fix, N_("restart failed services by itself")),
     NUMBER("services_monitor.auto_fix_budget", auto_fix_budget, 1, 100, 3,
-           "most restarts by itself within the window"),
+           N_("most restarts by itself within the window")),
     NUMBER("services_monitor.auto_fix_window_s", auto_fix_window_s, 60, 86400, 600,
-           "length of that window"),
+           N_("length of that window")),
     TEXT("notify.webhook_url", notify_webhook_url, name_is_health_url, NULL, FORM_URL,
-         "gets each alert as JSON"),
+         N_("gets each alert as JSON")),
     TEXT("notify.ntfy_url", notify_ntfy_url, name_is_health_url, NULL, FORM_URL,
-         "an ntfy topic that gets each alert"),
+         N_("an ntfy topic that gets each alert")),
     TEXT("notify.smtp_url", notify_smtp_url, is_smtp_url, NULL, "smtp(s)://HOST[:PORT]",
-         "the mail server that takes each alert"),
-    TEXT("notify.mail_from", notify_mail_from, is_mail, NULL, "NAME@DOMAIN", "sender of the mails"),
-    TEXT("notify.mail_to", notify_mail_to, is_mail, NULL, "NAME@DOMAIN", "receiver of the mails"),
-    TEXT("notify.smtp_user", notify_smtp_user, is_user, NULL, "text",
-         "user name at the mail server"),
-    TEXT("notify.smtp_password_file", notify_smtp_password_file, is_file, NULL, "an absolute path",
-         "file with the password for the mail server"),
+         N_("the mail server that takes each alert")),
+    TEXT("notify.mail_from", notify_mail_from, is_mail, NULL, "NAME@DOMAIN",
+         N_("sender of the mails")),
+    TEXT("notify.mail_to", notify_mail_to, is_mail, NULL, "NAME@DOMAIN",
+         N_("receiver of the mails")),
+    TEXT("notify.smtp_user", notify_smtp_user, is_user, NULL, N_("text"),
+         N_("user name at the mail server")),
+    TEXT("notify.smtp_password_file", notify_smtp_password_file, is_file, NULL,
+         N_("an absolute path"), N_("file with the password for the mail server")),
     TEXT("notify.heartbeat_url", notify_heartbeat_url, name_is_health_url, NULL, FORM_URL,
-         "called as long as the daemon itself is well"),
+         N_("called as long as the daemon itself is well")),
     NUMBER("notify.heartbeat_s", notify_heartbeat_s, 10, 86400, 60,
-           "time between two of these calls"),
+           N_("time between two of these calls")),
 };
 
 static void *field(Config *c, const Key *k)
@@ -214,6 +217,41 @@ int config_default(Config **ret)
     return 0;
 }
 
+static bool list_equal(const ConfigList *a, const ConfigList *b)
+{
+    bool same = a->n == b->n;
+
+    for (size_t i = 0; same && i < a->n; i++)
+        same = strcmp(a->items[i], b->items[i]) == 0;
+    return same;
+}
+
+static bool value_equal(const Key *k, const void *a, const void *b)
+{
+    switch (k->kind) {
+    case KEY_NUMBER: return *(const uint32_t *)a == *(const uint32_t *)b;
+    case KEY_BOOL: return *(const bool *)a == *(const bool *)b;
+    case KEY_LIST: return list_equal(a, b);
+    case KEY_TEXT: break;
+    }
+    const char *x = *(char *const *)a, *y = *(char *const *)b;
+    return x && y ? strcmp(x, y) == 0 : x == y;
+}
+
+size_t config_changes(const Config *a, const Config *b, Buffer *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < ELEMENTS(keys); i++) {
+        size_t at = keys[i].offset;
+        if (value_equal(&keys[i], (const char *)a + at, (const char *)b + at))
+            continue;
+        buffer_printf(out, "%s%s", n ? ", " : "", keys[i].name);
+        n++;
+    }
+    return n;
+}
+
 int config_split_address(const char *text, char *host, uint16_t *ret_port)
 {
     char name[64];
@@ -252,13 +290,14 @@ static int wrong_value(Reader *r, const Key *k, const YamlNode *value)
     char shown[96];
 
     if (k->valid == name_is_health_url)
-        text_copy(shown, sizeof(shown), "the value"); /* a URL may hold a secret */
+        text_copy(shown, sizeof(shown), _("the value")); /* a URL may hold a secret */
     else
         yaml_describe(value, shown, sizeof(shown));
     if (k->kind == KEY_NUMBER)
-        return yaml_fail(r->tree, value->line, "%s: %s is not right, use a number from %u to %u",
+        return yaml_fail(r->tree, value->line, _("%s: %s is not right, use a number from %u to %u"),
                          k->name, shown, k->min, k->max);
-    return yaml_fail(r->tree, value->line, "%s: %s is not right, use %s", k->name, shown, k->form);
+    return yaml_fail(r->tree, value->line, _("%s: %s is not right, use %s"), k->name, shown,
+                     i18n_text(k->form));
 }
 
 static int read_text(Reader *r, const Key *k, const YamlNode *value, char **ret)
@@ -279,7 +318,7 @@ static int read_list(Reader *r, const Key *k, const YamlNode *value, ConfigList 
         return wrong_value(r, k, value);
     for (const YamlNode *item = yaml_first(r->tree, value); item; item = yaml_next(r->tree, item)) {
         if (ret->n == CONFIG_LIST_MAX)
-            return yaml_fail(r->tree, item->line, "%s: more than %d entries", k->name,
+            return yaml_fail(r->tree, item->line, _("%s: more than %d entries"), k->name,
                              CONFIG_LIST_MAX);
         int e = read_text(r, k, item, &ret->items[ret->n]);
         if (e < 0)
@@ -315,12 +354,12 @@ static int unknown_key(Reader *r, const char *name, const YamlNode *member)
     char why[256], clean[128];
 
     text_clean(clean, sizeof(clean), name, strlen(name));
-    snprintf(why, sizeof(why), "the key %s is not known", clean);
+    snprintf(why, sizeof(why), _("the key %s is not known"), clean);
     for (size_t i = 0; i < ELEMENTS(keys); i++)
         suggest_try(&suggestion, keys[i].name);
     suggest_append(&suggestion, why, sizeof(why));
     return yaml_fail(r->tree, member->line, "%s%s", why,
-                     suggestion.best ? "" : ", see services_api(1) for all keys");
+                     suggestion.best ? "" : _(", see services_api(1) for all keys"));
 }
 
 static const Key *find_key(const char *name)
@@ -349,7 +388,7 @@ static int read_key(Reader *r, const char *name, const YamlNode *member)
         return unknown_key(r, name, member);
     uint32_t *seen = &r->seen[k - keys];
     if (*seen)
-        return yaml_fail(r->tree, member->line, "%s: it is in line %u already, leave one out",
+        return yaml_fail(r->tree, member->line, _("%s: it is in line %u already, leave one out"),
                          k->name, *seen);
     *seen = member->line;
     return read_value(r, k, member);
@@ -363,7 +402,8 @@ static int read_section(Reader *r, const YamlNode *section)
         return 0;
     if (section->kind != YAML_MAPPING)
         return yaml_fail(r->tree, section->line,
-                         "%s: is not a section, write its keys below it, indented", section->key);
+                         _("%s: is not a section, write its keys below it, indented"),
+                         section->key);
     for (const YamlNode *m = yaml_first(r->tree, section); m; m = yaml_next(r->tree, m)) {
         snprintf(name, sizeof(name), "%s.%s", section->key, m->key);
         int e = read_key(r, name, m);
@@ -381,7 +421,7 @@ static int read_top(Reader *r)
         return 0;
     if (root->kind != YAML_MAPPING)
         return yaml_fail(r->tree, root->line,
-                         "it is not a mapping, write lines like \"interval_ms: 10000\"");
+                         _("it is not a mapping, write lines like \"interval_ms: 10000\""));
     for (const YamlNode *m = yaml_first(r->tree, root); m; m = yaml_next(r->tree, m)) {
         int e = is_section(m->key) ? read_section(r, m) : read_key(r, m->key, m);
         if (e < 0)
@@ -402,16 +442,16 @@ static int check_together(Reader *r)
 
     if (c->notify_smtp_url && (!c->notify_mail_from || !c->notify_mail_to))
         return yaml_fail(r->tree, line_of(r, "notify.smtp_url"),
-                         "notify.smtp_url: needs notify.mail_from and notify.mail_to too");
+                         _("notify.smtp_url: needs notify.mail_from and notify.mail_to too"));
     if (!c->notify_smtp_url && (c->notify_mail_from || c->notify_mail_to))
         return yaml_fail(r->tree,
                          line_of(r, c->notify_mail_from ? "notify.mail_from" : "notify.mail_to"),
-                         "a mail address without notify.smtp_url, give the mail server too");
+                         _("a mail address without notify.smtp_url, give the mail server too"));
     if (!c->notify_smtp_user != !c->notify_smtp_password_file)
         return yaml_fail(
             r->tree,
             line_of(r, c->notify_smtp_user ? "notify.smtp_user" : "notify.smtp_password_file"),
-            "notify.smtp_user and notify.smtp_password_file go together, give both or none");
+            _("notify.smtp_user and notify.smtp_password_file go together, give both or none"));
     return 0;
 }
 
@@ -424,7 +464,7 @@ int config_parse(const char *name, const char *text, size_t len, Config **ret, C
     if (e < 0)
         return e;
     if (len > CONFIG_BYTES_MAX) {
-        snprintf(error->text, sizeof(error->text), "%.200s: longer than %u KiB", name,
+        snprintf(error->text, sizeof(error->text), _("%.200s: longer than %u KiB"), name,
                  CONFIG_BYTES_MAX >> 10);
         return -EINVAL;
     }
@@ -435,7 +475,7 @@ int config_parse(const char *name, const char *text, size_t len, Config **ret, C
     if (e == 0)
         e = check_together(&r);
     if (e < 0)
-        text_copy(error->text, sizeof(error->text), *tree.error ? tree.error : "out of memory");
+        text_copy(error->text, sizeof(error->text), *tree.error ? tree.error : _("out of memory"));
     else
         *ret = TAKE_PTR(c);
     yaml_tree_done(&tree);
@@ -450,7 +490,7 @@ int config_load(const char *path, Config **ret, ConfigError *error)
     if (e == -ENOENT)
         return config_default(ret);
     if (e == -EFBIG)
-        snprintf(error->text, sizeof(error->text), "%.200s: longer than %u KiB", path,
+        snprintf(error->text, sizeof(error->text), _("%.200s: longer than %u KiB"), path,
                  CONFIG_BYTES_MAX >> 10);
     else if (e < 0)
         snprintf(error->text, sizeof(error->text), "%.200s: %s", path, strerror(-e));
@@ -465,16 +505,16 @@ void config_write_keys(Buffer *out)
         const Key *k = &keys[i];
         char form[64], otherwise[32] = "";
 
-        snprintf(form, sizeof(form), "%s", k->form);
+        snprintf(form, sizeof(form), "%s", i18n_text(k->form));
         if (k->kind == KEY_NUMBER) {
-            snprintf(form, sizeof(form), "%u to %u", k->min, k->max);
+            snprintf(form, sizeof(form), _("%u to %u"), k->min, k->max);
             snprintf(otherwise, sizeof(otherwise), "%u", k->number);
         } else if (k->kind == KEY_BOOL) {
             snprintf(otherwise, sizeof(otherwise), "false");
         } else if (k->text) {
             snprintf(otherwise, sizeof(otherwise), "%s", k->text);
         }
-        buffer_printf(out, "%-36s %s%s%s\n    %s\n", k->name, form, *otherwise ? ", default " : "",
-                      otherwise, k->meaning);
+        buffer_printf(out, "%-36s %s%s%s\n    %s\n", k->name, form,
+                      *otherwise ? _(", default ") : "", otherwise, i18n_text(k->meaning));
     }
 }

@@ -55,6 +55,10 @@ int config_load(const char *path, Config **ret, ConfigError *error);
 int config_parse(const char *name, const char *text, size_t len, Config **ret, ConfigError *error);
 Config *config_free(Config *c);
 
+/* Appends the names of the keys whose values differ, ", " between them; never a value. Returns how
+ * many. */
+size_t config_changes(const Config *a, const Config *b, Buffer *out);
+
 static inline void config_freep(Config **c)
 {
     *c = config_free(*c);

@@ -16,9 +16,11 @@
 #include "api/reconcile.h"
 #include "api/registry-yaml.h"
 #include "api/way.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 #include "common/name.h"
+#include "common/sentence.h"
 
 #define CANDIDATES_MAX 2000U
 #define DEADLINE_US    (25U * USEC_PER_SEC)
@@ -54,6 +56,13 @@ static void fail(Discovery *d, int error, const char *sentence)
         text_copy(d->sentence, d->size, sentence);
     }
     d->is_over = true;
+}
+
+static void fail_by_cause(Discovery *d, int error, Cause cause)
+{
+    char sentence[SENTENCE_MAX];
+
+    fail(d, error, sentence_translate(sentence, cause_sentence(cause)));
 }
 
 static void answered(Discovery *d)
@@ -149,7 +158,7 @@ static int on_unit_files(sd_bus_message *m, void *userdata, sd_bus_error *bus_er
     (void)bus_error;
     if (sd_bus_message_is_method_error(m, NULL) ||
         sd_bus_message_enter_container(m, 'a', "(ss)") < 0) {
-        fail(d, -EIO, "the user manager does not list its unit files");
+        fail(d, -EIO, _("the user manager does not list its unit files"));
         return 0;
     }
     while (d->n < CANDIDATES_MAX && sd_bus_message_read(m, "(ss)", &path, &state) > 0) {
@@ -202,18 +211,18 @@ static void on_transport(void *userdata, Cause cause)
     char address[256];
 
     if (cause != CAUSE_NONE) {
-        fail(d, -ENOTCONN, cause_sentence(cause));
+        fail_by_cause(d, -ENOTCONN, cause);
         return;
     }
     if (d->bus)
         return;
     if (d->way.transport->is_polled) {
-        fail(d, -EOPNOTSUPP, cause_sentence(CAUSE_FORWARD_REFUSED));
+        fail_by_cause(d, -EOPNOTSUPP, CAUSE_FORWARD_REFUSED);
         return;
     }
     if (d->way.transport->ops->bus_address(d->way.transport, SCOPE_USER, address, sizeof address) <
         0) {
-        fail(d, -ENOTCONN, cause_sentence(CAUSE_NO_BUS));
+        fail_by_cause(d, -ENOTCONN, CAUSE_NO_BUS);
         return;
     }
     int r = sd_bus_new(&d->bus);
@@ -231,7 +240,7 @@ static void on_transport(void *userdata, Cause cause)
         r = sd_bus_call_method_async(d->bus, NULL, MANAGER, MANAGER_PATH, MANAGER ".Manager",
                                      "ListUnitFiles", on_unit_files, d, NULL);
     if (r < 0)
-        fail(d, r, cause_sentence(CAUSE_NO_BUS));
+        fail_by_cause(d, r, CAUSE_NO_BUS);
     else
         d->pending++;
 }
@@ -239,7 +248,7 @@ static void on_transport(void *userdata, Cause cause)
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {
     (void)source, (void)usec;
-    fail(userdata, -ETIMEDOUT, "the PC did not answer within 25 s");
+    fail(userdata, -ETIMEDOUT, _("the PC did not answer within 25 s"));
     return 0;
 }
 
@@ -402,7 +411,7 @@ static int print_yaml(const Registry *r)
 
     registry_yaml_write(r, &out);
     if (buffer_error(&out))
-        return cli_complain("discover", "out of memory");
+        return cli_complain("discover", _("out of memory"));
     fwrite(out.data, 1, out.len, stdout);
     buffer_done(&out);
     return CLI_EXIT_OK;
@@ -415,15 +424,16 @@ int cli_discover(int argc, char *argv[])
     bool all = false, write_it = false;
     int n = 0;
     const CliOption options[] = {
-        {"registry", "FILE", "what is known already", CLI_TEXT, &path, 0, 0},
-        {"all", NULL, "every user service, not only enabled and own ones", CLI_FLAG, &all, 0, 0},
-        {"write", NULL, "add what was found to the registry", CLI_FLAG, &write_it, 0, 0},
+        {"registry", "FILE", N_("what is known already"), CLI_TEXT, &path, 0, 0},
+        {"all", NULL, N_("every user service, not only enabled and own ones"), CLI_FLAG, &all, 0,
+         0},
+        {"write", NULL, N_("add what was found to the registry"), CLI_FLAG, &write_it, 0, 0},
     };
     const CliCommand command = {
         "discover",
         "[PC]",
-        "Propose a registry from the user services of a PC (default: this one),\n"
-        "printed as YAML. Nothing is written without --write.",
+        N_("Propose a registry from the user services of a PC (default: this one),\n"
+           "printed as YAML. Nothing is written without --write."),
         options,
         ELEMENTS(options),
         0,
@@ -436,7 +446,7 @@ int cli_discover(int argc, char *argv[])
     if (e >= 0)
         return e;
     if (!path)
-        return cli_complain("discover", "HOME is not set; give --registry FILE");
+        return cli_complain("discover", _("HOME is not set; give --registry FILE"));
     gethostname(host, sizeof host - 1);
     if (load_or_begin(path, &r, &error) < 0)
         return cli_complain("discover", error.text);
@@ -459,7 +469,7 @@ int cli_discover(int argc, char *argv[])
     int found =
         name_is_id(pc.pc_id) ? discover_run(r, &pc, is_self, all, why, sizeof why) : -EINVAL;
     if (found == -EINVAL && !why[0])
-        snprintf(why, sizeof why, "'%s' is no PC name; use letters, digits, '.', '_' and '-'",
+        snprintf(why, sizeof why, _("'%s' is no PC name; use letters, digits, '.', '_' and '-'"),
                  pc.pc_id);
     if (found >= 0 && is_self && add_ourselves(r, &pc, &error) < 0) {
         found = -EINVAL;
@@ -474,8 +484,9 @@ int cli_discover(int argc, char *argv[])
     } else if (registry_save(path, r, &error) < 0) {
         code = cli_complain("discover", error.text);
     } else {
-        printf("%d new service%s on %s; the registry at %s now has %zu apps\n", found,
-               found == 1 ? "" : "s", pc.pc_id, path, r->n_apps);
+        printf(P_("%d new service on %s; the registry at %s now has %zu apps\n",
+                  "%d new services on %s; the registry at %s now has %zu apps\n", found),
+               found, pc.pc_id, path, r->n_apps);
     }
     registry_free(r);
     return code;

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "api/reconcile.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
+#include "common/sentence.h"
 
 typedef enum Link {
     LINK_CONFIG,
@@ -21,35 +23,36 @@ typedef enum Link {
 } Link;
 
 static const char *const link_names[LINK_MAX] = {
-    [LINK_CONFIG] = "ssh config", [LINK_NAME] = "host name", [LINK_REACH] = "connection",
-    [LINK_HOST_KEY] = "host key", [LINK_LOG_IN] = "log-in",  [LINK_SHELL] = "shell",
+    [LINK_CONFIG] = N_("ssh config"), [LINK_NAME] = N_("host name"),
+    [LINK_REACH] = N_("connection"),  [LINK_HOST_KEY] = N_("host key"),
+    [LINK_LOG_IN] = N_("log-in"),     [LINK_SHELL] = N_("shell"),
 };
 
 typedef struct Mend {
     Cause cause;
     Link link;
-    const char *fix; /* %h: the alias, %a: the address, %u: the user there */
+    const char *fix;    /* %h: the alias, %a: the address, %u: the user there */
+    const char *remark; /* a shell comment for whoever types the command; NULL: none */
 } Mend;
 
 static const Mend mends[] = {
-    {CAUSE_SSH_CONFIG, LINK_CONFIG, "ssh -G %h   # shows the line of ~/.ssh/config to correct"},
-    {CAUSE_HOST_UNKNOWN, LINK_NAME,
-     "printf 'Host %h\\n  HostName ADDRESS\\n' >>~/.ssh/config   # its real name or address"},
+    {CAUSE_SSH_CONFIG, LINK_CONFIG, "ssh -G %h", N_("shows the line of ~/.ssh/config to correct")},
+    {CAUSE_HOST_UNKNOWN, LINK_NAME, "printf 'Host %h\\n  HostName ADDRESS\\n' >>~/.ssh/config",
+     N_("its real name or address")},
     {CAUSE_HOST_REFUSED, LINK_REACH,
-     "sudo apt install openssh-server && sudo systemctl enable --now ssh   # on that PC"},
-    {CAUSE_HOST_TIMEOUT, LINK_REACH, "ping %a   # is it switched on, and in the same network?"},
-    {CAUSE_HOST_UNROUTABLE, LINK_REACH, "ip route get %a   # is the network (VPN?) up?"},
-    {CAUSE_BUS_SILENT, LINK_REACH, "ping %a   # it stopped answering while it was asked"},
-    {CAUSE_HOST_KEY_UNKNOWN, LINK_HOST_KEY,
-     "ssh -o StrictHostKeyChecking=ask %h true   # compare the fingerprint, answer yes"},
+     "sudo apt install openssh-server && sudo systemctl enable --now ssh", N_("on that PC")},
+    {CAUSE_HOST_TIMEOUT, LINK_REACH, "ping %a", N_("is it switched on, and in the same network?")},
+    {CAUSE_HOST_UNROUTABLE, LINK_REACH, "ip route get %a", N_("is the network (VPN?) up?")},
+    {CAUSE_BUS_SILENT, LINK_REACH, "ping %a", N_("it stopped answering while it was asked")},
+    {CAUSE_HOST_KEY_UNKNOWN, LINK_HOST_KEY, "ssh -o StrictHostKeyChecking=ask %h true",
+     N_("compare the fingerprint, answer yes")},
     {CAUSE_HOST_KEY_CHANGED, LINK_HOST_KEY,
-     "ssh-keygen -R %a && ssh -o StrictHostKeyChecking=ask %h true   # only if you know why it "
-     "changed"},
-    {CAUSE_KEY_REFUSED, LINK_LOG_IN, "ssh-copy-id %h"},
-    {CAUSE_SHELL_BROKEN, LINK_SHELL,
-     "ssh %h 'exec sh -c \"echo well\"'   # must print: well; see ~/.bashrc and the login shell "
-     "there"},
-    {CAUSE_SSH_FAILED, LINK_REACH, "ssh -v -o BatchMode=yes %h true   # the last lines say why"},
+     "ssh-keygen -R %a && ssh -o StrictHostKeyChecking=ask %h true",
+     N_("only if you know why it changed")},
+    {CAUSE_KEY_REFUSED, LINK_LOG_IN, "ssh-copy-id %h", NULL},
+    {CAUSE_SHELL_BROKEN, LINK_SHELL, "ssh %h 'exec sh -c \"echo well\"'",
+     N_("must print: well; see ~/.bashrc and the login shell there")},
+    {CAUSE_SSH_FAILED, LINK_REACH, "ssh -v -o BatchMode=yes %h true", N_("the last lines say why")},
 };
 
 /* ---- writing ---- */
@@ -71,7 +74,13 @@ static void PRINTF(2, 3) detail(DoctorStep *s, const char *format, ...)
     va_end(args);
 }
 
-static void fix(DoctorStep *s, const DoctorFacts *f, const char *text)
+/* The cause's sentence in the reader's language. */
+static const char *said(char ret[static SENTENCE_MAX], Cause cause)
+{
+    return sentence_translate(ret, cause_sentence(cause));
+}
+
+static void fix(DoctorStep *s, const DoctorFacts *f, const char *text, const char *remark)
 {
     size_t n = 0;
 
@@ -90,6 +99,8 @@ static void fix(DoctorStep *s, const DoctorFacts *f, const char *text)
         text++;
     }
     s->fix[n] = '\0';
+    if (remark)
+        snprintf(s->fix + n, sizeof s->fix - n, "   # %s", i18n_text(remark));
 }
 
 /* ---- the chain ---- */
@@ -104,13 +115,16 @@ static const Mend *mend_of(Cause cause)
 
 static void break_link(DoctorStep *s, const DoctorFacts *f, const Mend *mend)
 {
-    const char *said = f->config_error[0] ? f->config_error : f->ssh.last_line;
+    const char *ssh_said = f->config_error[0] ? f->config_error : f->ssh.last_line;
+    char sentence[SENTENCE_MAX];
 
     s->state = DOCTOR_FAIL;
-    detail(s, "%s%s%s", cause_sentence(mend->cause), said[0] ? ": " : "", said);
+    said(sentence, mend->cause);
     if (mend->cause == CAUSE_KEY_REFUSED && f->agent_here && !f->agent_in_service)
-        detail(s, "%s (your agent is not known to user services)", cause_sentence(mend->cause));
-    fix(s, f, mend->fix);
+        detail(s, _("%s (your agent is not known to user services)"), sentence);
+    else
+        detail(s, "%s%s%s", sentence, ssh_said[0] ? ": " : "", ssh_said);
+    fix(s, f, mend->fix, mend->remark);
 }
 
 static void judge_chain(const DoctorFacts *f, DoctorStep *steps, size_t *n)
@@ -124,7 +138,7 @@ static void judge_chain(const DoctorFacts *f, DoctorStep *steps, size_t *n)
         if (mend && i == (int)mend->link)
             break_link(s, f, mend);
         else if (i == LINK_CONFIG && f->address[0])
-            detail(s, "%s is %s%s%s", f->host, f->user, f->user[0] ? "@" : "", f->address);
+            detail(s, _("%s is %s%s%s"), f->host, f->user, f->user[0] ? "@" : "", f->address);
     }
 }
 
@@ -132,35 +146,39 @@ static void judge_agent(const DoctorFacts *f, DoctorStep *steps, size_t *n)
 {
     if (!f->needs_agent)
         return;
-    DoctorStep *s = add(steps, n, "agent", DOCTOR_FAIL);
-    detail(s, "only your ssh agent has the key, and user services do not know the agent");
+    DoctorStep *s = add(steps, n, N_("agent"), DOCTOR_FAIL);
+    detail(s, "%s", _("only your ssh agent has the key, and user services do not know the agent"));
     fix(s, f,
         "systemctl --user import-environment SSH_AUTH_SOCK && systemctl --user restart "
-        "services_api");
+        "services_api",
+        NULL);
 }
 
 /* ---- what is there ---- */
 
 static void judge_manager(const DoctorFacts *f, DoctorStep *steps, size_t *n)
 {
-    DoctorStep *s = add(steps, n, "user manager", f->ssh.has_manager ? DOCTOR_OK : DOCTOR_FAIL);
+    char sentence[SENTENCE_MAX];
+    DoctorStep *s = add(steps, n, N_("user manager"), f->ssh.has_manager ? DOCTOR_OK : DOCTOR_FAIL);
 
     if (!f->ssh.has_manager) {
-        detail(s, "%s", cause_sentence(CAUSE_NO_USER_MANAGER));
-        fix(s, f, "ssh -t %h 'sudo apt install libpam-systemd; sudo loginctl enable-linger %u'");
+        detail(s, "%s", said(sentence, CAUSE_NO_USER_MANAGER));
+        fix(s, f, "ssh -t %h 'sudo apt install libpam-systemd; sudo loginctl enable-linger %u'",
+            NULL);
     }
-    s = add(steps, n, "linger", f->ssh.lingers ? DOCTOR_OK : DOCTOR_WARN);
+    s = add(steps, n, N_("linger"), f->ssh.lingers ? DOCTOR_OK : DOCTOR_WARN);
     if (!f->ssh.lingers) {
-        detail(s, "user services stop at logout; our own log-in may be what keeps them alive");
-        fix(s, f, "ssh -t %h sudo loginctl enable-linger %u");
+        detail(s, "%s",
+               _("user services stop at logout; our own log-in may be what keeps them alive"));
+        fix(s, f, "ssh -t %h sudo loginctl enable-linger %u", NULL);
     }
-    s = add(steps, n, "user bus",
+    s = add(steps, n, N_("user bus"),
             f->ssh.bus_exists    ? DOCTOR_OK
             : f->ssh.has_manager ? DOCTOR_FAIL
                                  : DOCTOR_UNTRIED);
     if (s->state == DOCTOR_FAIL) {
-        detail(s, "%s", cause_sentence(CAUSE_NO_BUS));
-        fix(s, f, "ssh -t %h sudo apt install dbus-user-session   # then log in anew there");
+        detail(s, "%s", said(sentence, CAUSE_NO_BUS));
+        fix(s, f, "ssh -t %h sudo apt install dbus-user-session", N_("then log in anew there"));
     }
 }
 
@@ -169,20 +187,22 @@ static void judge_forwards(const DoctorFacts *f, DoctorStep *steps, size_t *n)
     DoctorState bus = f->ssh.bus_forwarded ? DOCTOR_OK
                       : f->ssh.bus_exists  ? DOCTOR_WARN
                                            : DOCTOR_UNTRIED;
-    DoctorStep *s = add(steps, n, "forward of the bus", bus);
+    DoctorStep *s = add(steps, n, N_("forward of the bus"), bus);
 
     if (bus == DOCTOR_WARN) {
-        detail(s, "its sshd forbids it: states are polled, events are missed");
+        detail(s, "%s", _("its sshd forbids it: states are polled, events are missed"));
         fix(s, f,
             "ssh -t %h \"echo AllowStreamLocalForwarding yes | sudo tee "
-            "/etc/ssh/sshd_config.d/00-services.conf && sudo systemctl reload ssh\"");
+            "/etc/ssh/sshd_config.d/00-services.conf && sudo systemctl reload ssh\"",
+            NULL);
     }
-    s = add(steps, n, "forward of ports", f->ssh.tcp_forwarded ? DOCTOR_OK : DOCTOR_WARN);
+    s = add(steps, n, N_("forward of ports"), f->ssh.tcp_forwarded ? DOCTOR_OK : DOCTOR_WARN);
     if (!f->ssh.tcp_forwarded) {
-        detail(s, "its sshd forbids it: health is asked by curl over there");
+        detail(s, "%s", _("its sshd forbids it: health is asked by curl over there"));
         fix(s, f,
             "ssh -t %h \"echo AllowTcpForwarding yes | sudo tee "
-            "/etc/ssh/sshd_config.d/00-services.conf && sudo systemctl reload ssh\"");
+            "/etc/ssh/sshd_config.d/00-services.conf && sudo systemctl reload ssh\"",
+            NULL);
     }
 }
 
@@ -214,13 +234,13 @@ static void judge_tools(const DoctorFacts *f, DoctorStep *steps, size_t *n)
         snprintf(missing + m, sizeof missing - m, " %s", tools[i].tool);
         snprintf(packages + p, sizeof packages - p, " %s", tools[i].package);
     }
-    DoctorStep *s = add(steps, n, "programs", missing[0] ? DOCTOR_FAIL : DOCTOR_OK);
+    DoctorStep *s = add(steps, n, N_("programs"), missing[0] ? DOCTOR_FAIL : DOCTOR_OK);
     if (!missing[0])
         return;
     char command[300];
-    detail(s, "missing:%s", missing);
+    detail(s, _("missing:%s"), missing);
     snprintf(command, sizeof command, "ssh -t %%h sudo apt install%s", packages);
-    fix(s, f, command);
+    fix(s, f, command, NULL);
 }
 
 size_t doctor_judge_remote(const DoctorFacts *f, DoctorStep steps[DOCTOR_STEPS_MAX])
@@ -242,31 +262,32 @@ size_t doctor_judge_remote(const DoctorFacts *f, DoctorStep steps[DOCTOR_STEPS_M
 size_t doctor_judge_own(const DoctorOwn *own, DoctorStep steps[DOCTOR_STEPS_MAX])
 {
     DoctorFacts f = {.host = ""};
+    char sentence[SENTENCE_MAX];
     size_t n = 0;
 
     text_copy(f.user, sizeof f.user, own->user);
-    DoctorStep *s = add(steps, &n, "user bus", own->has_bus ? DOCTOR_OK : DOCTOR_FAIL);
+    DoctorStep *s = add(steps, &n, N_("user bus"), own->has_bus ? DOCTOR_OK : DOCTOR_FAIL);
     if (!own->has_bus) {
-        detail(s, "%s", cause_sentence(CAUSE_NO_BUS));
-        fix(s, &f, "sudo apt install dbus-user-session   # then log in anew");
+        detail(s, "%s", said(sentence, CAUSE_NO_BUS));
+        fix(s, &f, "sudo apt install dbus-user-session", N_("then log in anew"));
     }
-    s = add(steps, &n, "user manager",
+    s = add(steps, &n, N_("user manager"),
             own->has_manager ? DOCTOR_OK
             : own->has_bus   ? DOCTOR_FAIL
                              : DOCTOR_UNTRIED);
     if (s->state == DOCTOR_FAIL) {
-        detail(s, "%s", cause_sentence(CAUSE_NO_USER_MANAGER));
-        fix(s, &f, "sudo systemctl restart user@$(id -u).service");
+        detail(s, "%s", said(sentence, CAUSE_NO_USER_MANAGER));
+        fix(s, &f, "sudo systemctl restart user@$(id -u).service", NULL);
     }
-    s = add(steps, &n, "linger", own->lingers ? DOCTOR_OK : DOCTOR_WARN);
+    s = add(steps, &n, N_("linger"), own->lingers ? DOCTOR_OK : DOCTOR_WARN);
     if (!own->lingers) {
-        detail(s, "user services, this program among them, stop at logout");
-        fix(s, &f, "loginctl enable-linger");
+        detail(s, "%s", _("user services, this program among them, stop at logout"));
+        fix(s, &f, "loginctl enable-linger", NULL);
     }
-    s = add(steps, &n, "journal", own->has_journal ? DOCTOR_OK : DOCTOR_WARN);
+    s = add(steps, &n, N_("journal"), own->has_journal ? DOCTOR_OK : DOCTOR_WARN);
     if (!own->has_journal) {
-        detail(s, "the last lines of a dead service cannot be read");
-        fix(s, &f, "sudo usermod -aG systemd-journal %u   # then log in anew");
+        detail(s, "%s", _("the last lines of a dead service cannot be read"));
+        fix(s, &f, "sudo usermod -aG systemd-journal %u", N_("then log in anew"));
     }
     return n;
 }

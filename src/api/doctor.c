@@ -16,13 +16,15 @@
 #include "api/paths.h"
 #include "api/registry.h"
 #include "api/way.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 #include "common/name.h"
 
-#define LOG_IN_US (40U * USEC_PER_SEC) /* two log-ins of at most 15 s */
-#define ASK_MS    8000
-#define AGENT     "SSH_AUTH_SOCK"
+#define LOG_IN_US    (40U * USEC_PER_SEC) /* two log-ins of at most 15 s */
+#define ASK_MS       8000
+#define NAME_COLUMNS 22 /* the longest name of a step in any language, and a space */
+#define AGENT        "SSH_AUTH_SOCK"
 
 typedef struct Visit {
     Way way;
@@ -135,7 +137,7 @@ static void read_config(DoctorFacts *f)
     if (ask_program(argv, text, sizeof text) != 0) {
         text_clean(f->config_error, sizeof f->config_error, text, strcspn(text, "\n"));
         if (!f->config_error[0])
-            text_copy(f->config_error, sizeof f->config_error, "ssh is not installed");
+            text_copy(f->config_error, sizeof f->config_error, _("ssh is not installed"));
         return;
     }
     line_value(text, "hostname ", f->address, sizeof f->address);
@@ -206,18 +208,26 @@ static void examine_own(DoctorOwn *own)
 /* Returns whether a step failed. */
 static bool print_steps(const DoctorStep *steps, size_t n)
 {
-    static const char *const marks[] = {[DOCTOR_OK] = "ok  ",
-                                        [DOCTOR_WARN] = "warn",
-                                        [DOCTOR_FAIL] = "FAIL",
-                                        [DOCTOR_UNTRIED] = "-   "};
+    /* TRANSLATORS: these four words stand at the left of a line, at most five letters each */
+    const char *const marks[] = {[DOCTOR_OK] = _("ok"),
+                                 [DOCTOR_WARN] = _("warn"),
+                                 [DOCTOR_FAIL] = _("FAIL"),
+                                 [DOCTOR_UNTRIED] = "-"};
+    size_t width = MAX(MAX(text_width(_("ok")), text_width(_("warn"))), text_width(_("FAIL"))) + 1;
     bool failed = false;
 
     for (size_t i = 0; i < n; i++) {
         const DoctorStep *s = &steps[i];
         failed = failed || s->state == DOCTOR_FAIL;
-        printf("  %s %-20s%s\n", marks[s->state], s->name, s->detail);
+        fputs("  ", stdout);
+        cli_pad(marks[s->state], width);
+        if (s->detail[0])
+            cli_pad(i18n_text(s->name), NAME_COLUMNS);
+        else
+            fputs(i18n_text(s->name), stdout);
+        printf("%s\n", s->detail);
         if (s->fix[0])
-            printf("       $ %s\n", s->fix);
+            printf("  %*s$ %s\n", (int)width, "", s->fix);
     }
     return failed;
 }
@@ -227,7 +237,7 @@ static bool report_own(const char *name)
     DoctorStep steps[DOCTOR_STEPS_MAX];
     DoctorOwn own = {0};
 
-    printf("%s (this PC)\n", name);
+    printf(_("%s (this PC)\n"), name);
     fflush(stdout);
     examine_own(&own);
     return print_steps(steps, doctor_judge_own(&own, steps));
@@ -245,7 +255,7 @@ static bool report_remote(const char *name, const char *host)
     fflush(stdout);
     int r = examine(f);
     if (r < 0) {
-        printf("  FAIL %s\n", strerror(-r));
+        printf("  %s %s\n", _("FAIL"), strerror(-r));
         return true;
     }
     return print_steps(steps, doctor_judge_remote(f, steps));
@@ -287,7 +297,8 @@ static int report(const char *path, const char *wanted_self, const char *operand
         return report_own(operand) ? CLI_EXIT_BAD : CLI_EXIT_OK;
     const char *alias = pc && pc->ssh_host ? pc->ssh_host : operand;
     if (!name_is_ssh_host(alias))
-        return cli_complain("doctor", "that is no PC name; use letters, digits, '.', '_' and '-'");
+        return cli_complain("doctor",
+                            _("that is no PC name; use letters, digits, '.', '_' and '-'"));
     return report_remote(operand, alias) ? CLI_EXIT_BAD : CLI_EXIT_OK;
 }
 
@@ -297,14 +308,14 @@ int cli_doctor(int argc, char *argv[])
     const char *path = default_registry, *self = NULL, *operand = NULL;
     int n = 0;
     const CliOption options[] = {
-        {"registry", "FILE", "the registry", CLI_TEXT, &path, 0, 0},
-        {"self", "ID", "which PC this is; none: no PC of the registry", CLI_TEXT, &self, 0, 0},
+        {"registry", "FILE", N_("the registry"), CLI_TEXT, &path, 0, 0},
+        {"self", "ID", N_("which PC this is; none: no PC of the registry"), CLI_TEXT, &self, 0, 0},
     };
     const CliCommand command = {
         "doctor",
         "[PC]",
-        "Tell what is missing between this PC and another one (default: each PC of the\n"
-        "registry), step by step, with the command that mends it. Any ssh alias will do.",
+        N_("Tell what is missing between this PC and another one (default: each PC of the\n"
+           "registry), step by step, with the command that mends it. Any ssh alias will do."),
         options,
         ELEMENTS(options),
         0,
@@ -314,6 +325,6 @@ int cli_doctor(int argc, char *argv[])
     if (e >= 0)
         return e;
     if (!path)
-        return cli_complain("doctor", "HOME is not set; give --registry FILE");
+        return cli_complain("doctor", _("HOME is not set; give --registry FILE"));
     return report(path, self, n > 0 ? operand : NULL);
 }

@@ -9,9 +9,8 @@ struct Fleet {
     FleetOps ops;
     void *userdata;
     uint32_t interval_ms;
-    int64_t boot_s;
-    uint32_t next_transition;
-    FleetPc **pcs; /* sorted by pc_id */
+    int64_t next_id; /* of a transition, or of whatever else takes its id from here */
+    FleetPc **pcs;   /* sorted by pc_id */
     size_t n_pcs;
     Service **by_handle;
     size_t n_handles; /* handles given out, plus one */
@@ -26,6 +25,7 @@ struct Fleet {
     uint64_t version;
     Service *marked;
     bool pcs_marked;
+    const Silences *silences; /* of the last fleet_cover(); NULL: none yet */
 };
 
 Service *fleet_pc_service(const FleetPc *pc, const char *app_id);
@@ -34,5 +34,6 @@ void fleet_mark_pc(Fleet *f, FleetPc *pc);
 void fleet_unmark(Fleet *f, const Service *s);
 void fleet_flush_hour(Fleet *f, Service *s, int64_t hour_ms);
 void fleet_book_service(Fleet *f, Service *s, Now now, bool gap);
+void fleet_write_maintenance(const Fleet *f, int64_t id, Maintenance *ret);
 bool fleet_judge(Fleet *f, Service *s, Now now); /* whether the row changed visibly */
 void fleet_assign_slots(Fleet *f);

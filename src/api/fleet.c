@@ -9,11 +9,12 @@
  * same with ten services as with ten thousand.
  *
  * Time is booked on each service's hour under the verdict that held while it passed: judge() books
- * before it looks at new facts. Unknown, unreachable and gaps are not observed: they count neither
- * way. */
+ * before it looks at new facts. Unknown, unreachable, maintenance and gaps are not observed: they
+ * count neither way. */
 #include "api/fleet-private.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "basic/macro.h"
@@ -28,6 +29,8 @@ const uint32_t fleet_latency_bounds_us[LATENCY_BOUNDS] = {
     1000, 5000, 25000, 100000, 250000, 1000000, 2500000, 10000000,
 };
 
+#define IDS_UNTIL_MS INT64_C(8000000000000) /* the year 2223; below FLEET_ID_MAX on their scale */
+
 /* ---- small things ---- */
 
 int fleet_new(const FleetOps *ops, void *userdata, uint32_t interval_ms, int64_t boot_s,
@@ -40,7 +43,7 @@ int fleet_new(const FleetOps *ops, void *userdata, uint32_t interval_ms, int64_t
     f->ops = *ops;
     f->userdata = userdata;
     f->interval_ms = interval_ms;
-    f->boot_s = boot_s;
+    f->next_id = boot_s << 20;
     f->n_handles = 1;
     f->version = 1;
     *ret = f;
@@ -112,7 +115,16 @@ Service *fleet_by_handle(const Fleet *f, uint32_t handle)
 
 int64_t fleet_next_transition_id(Fleet *f)
 {
-    return (f->boot_s << 20) + f->next_transition++;
+    return f->next_id++;
+}
+
+void fleet_ids_after(Fleet *f, int64_t wall_ms, int64_t last_id)
+{
+    /* the scale of boot_s, only finer */
+    if (wall_ms > 0 && wall_ms < IDS_UNTIL_MS)
+        f->next_id = MAX(f->next_id, wall_ms * 1048576 / 1000);
+    if (last_id < FLEET_ID_MAX)
+        f->next_id = MAX(f->next_id, last_id + 1);
 }
 
 /* ---- marks ---- */
@@ -219,7 +231,7 @@ static bool is_observed(const Service *s)
 void fleet_book_service(Fleet *f, Service *s, Now now, bool gap)
 {
     uint64_t elapsed_ms = s->booked_us ? (now.mono_us - s->booked_us) / USEC_PER_MSEC : 0;
-    bool observed = is_observed(s) && !gap;
+    bool observed = is_observed(s) && !s->maintenance && !gap;
     bool healthy = observed && s->track.shown.light == LIGHT_OK;
     int64_t hour_ms = now.wall_ms - now.wall_ms % HOUR_MS;
     uint64_t in_this_hour = MIN(elapsed_ms, (uint64_t)(now.wall_ms - hour_ms));
@@ -531,22 +543,53 @@ static void emit_pc(Fleet *f, FleetPc *pc, Actual to, Cause cause, Now now)
     f->ops.transition(f->userdata, pc, NULL, &row, NULL);
 }
 
+void fleet_pc_boot(FleetPc *pc, const char *boot_id)
+{
+    if (!name_is_boot_id(boot_id) || strcmp(pc->boot_id, boot_id) == 0)
+        return;
+    pc->boot_is_new = true;
+    pc->boot_differs |= pc->boot_id[0] != '\0';
+    text_copy(pc->boot_id, sizeof pc->boot_id, boot_id);
+}
+
+void fleet_pc_recall_boot(FleetPc *pc, const char *boot_id)
+{
+    if (!name_is_boot_id(boot_id) || pc->boot_id[0])
+        return;
+    pc->boot_is_new = true;
+    text_copy(pc->boot_id, sizeof pc->boot_id, boot_id);
+}
+
+static void take_boot(Fleet *f, FleetPc *pc, Now now)
+{
+    if (!pc->boot_is_new || !pc->facts.reachable)
+        return;
+    bool again = pc->boot_differs;
+    pc->boot_is_new = pc->boot_differs = false;
+    if (again)
+        pc->rebooted_us = now.mono_us;
+    if (f->ops.booted)
+        f->ops.booted(f->userdata, pc, again);
+}
+
+/* A change of the cause alone is news for the row, but no transition: it still is unreachable. */
 void fleet_pc_answer(Fleet *f, FleetPc *pc, const PcFacts *facts, Now now)
 {
     bool first = !pc->facts.known;
-    Cause old_cause = pc_cause(&pc->facts);
 
-    if (pc_facts_equal(&pc->facts, facts))
+    if (pc_facts_equal(&pc->facts, facts) && !pc->boot_is_new)
         return;
     pc->facts = *facts;
+    take_boot(f, pc, now);
+    pc->facts.rebooted_us = pc->rebooted_us;
     Actual state = pc_state(facts);
-    Cause cause = pc_cause(facts);
-    bool changed = state != pc->stored || cause != old_cause;
-    if (facts->known && changed && !(first && state == ACTUAL_RUNNING))
-        emit_pc(f, pc, state, cause, now);
-    if (state != pc->stored || first)
+    bool changed = state != pc->stored;
+    bool rebooted = state == ACTUAL_RUNNING && pc->rebooted_us > pc->back_us;
+    if (facts->known && changed && (!first || rebooted || state != ACTUAL_RUNNING))
+        emit_pc(f, pc, state, rebooted ? CAUSE_REBOOTED : pc_cause(facts), now);
+    if (changed || first)
         pc->since_ms = now.wall_ms;
-    if (state == ACTUAL_RUNNING && pc->stored != ACTUAL_RUNNING && !first)
+    if (state == ACTUAL_RUNNING && changed && (!first || rebooted))
         pc->back_us = now.mono_us;
     pc->stored = state;
     fleet_mark_pc(f, pc);
@@ -669,9 +712,25 @@ void fleet_recall(Fleet *f, Service *s, Actual last_to, int64_t last_ts_ms, int6
 
 /* ---- rows ---- */
 
+void fleet_note(Fleet *f, Service *s, const char *note)
+{
+    if (s->note == note)
+        return;
+    s->note = note;
+    s->dirty = true;
+    fleet_mark(f, s);
+}
+
+void fleet_sentence(const Service *s, char *ret, size_t size)
+{
+    reconcile_sentence(&s->track.shown, &s->want, &s->pc->facts, &s->facts, ret, size);
+    size_t len = strlen(ret);
+    if (s->note && len && s->track.shown.light != LIGHT_OK)
+        snprintf(ret + len, size - len, "; %s", s->note);
+}
+
 void fleet_service_row(const Fleet *f, const Service *s, Now now, ServiceRow *ret)
 {
-    (void)f;
     *ret = (ServiceRow){
         .expected = s->want.expected,
         .actual = s->track.shown.actual,
@@ -696,15 +755,14 @@ void fleet_service_row(const Fleet *f, const Service *s, Now now, ServiceRow *re
     text_copy(ret->tag, sizeof ret->tag, s->want.tag ? s->want.tag : "");
     text_copy(ret->systemd_state, sizeof ret->systemd_state,
               s->want.unit ? unit_state_word(&s->facts.unit) : "");
-    reconcile_sentence(&s->track.shown, &s->want, &s->pc->facts, &s->facts, ret->sentence,
-                       sizeof ret->sentence);
+    fleet_sentence(s, ret->sentence, sizeof ret->sentence);
+    fleet_write_maintenance(f, s->maintenance, &ret->maintenance);
 }
 
 void fleet_pc_row(const Fleet *f, const FleetPc *pc, PcRow *ret)
 {
     Cause cause = pc_cause(&pc->facts);
 
-    (void)f;
     *ret = (PcRow){
         .is_self = pc->is_self,
         .reachable = pc->facts.reachable,
@@ -721,4 +779,5 @@ void fleet_pc_row(const Fleet *f, const FleetPc *pc, PcRow *ret)
     text_copy(ret->pc_id, sizeof ret->pc_id, pc->pc_id);
     text_copy(ret->version_uname, sizeof ret->version_uname, pc->uname);
     text_copy(ret->sentence, sizeof ret->sentence, cause_sentence(ret->cause));
+    fleet_write_maintenance(f, pc->maintenance, &ret->maintenance);
 }

@@ -16,7 +16,9 @@
 
 #include "api/reconcile.h"
 #include "api/registry.h"
+#include "api/silence.h"
 #include "basic/heap.h"
+#include "common/name.h"
 #include "common/protocol.h"
 
 #define DAY_HOURS 24
@@ -78,8 +80,11 @@ struct Service {
     ServiceTally tally;
     uint64_t booked_us; /* mono time up to which its hour has been booked; 0: nothing yet */
     uint32_t healthy_ms, observed_ms, hour_transitions; /* booked, not yet handed to the store */
-    struct Incident *incident;                          /* pending or open; incident.c's own */
-    void *watch;                                        /* the probe layer's watch of its unit */
+    int64_t silence, maintenance; /* ids of what covers it now; 0: nothing does */
+    struct Incident *incident;    /* pending or open; incident.c's own */
+    struct AutoFixMemory *fix;    /* auto-fix.c's own */
+    const char *note; /* follows its sentence while it is not well; NULL: none. See fleet_note() */
+    void *watch;      /* the probe layer's watch of its unit */
 };
 
 struct FleetPc {
@@ -96,7 +101,12 @@ struct FleetPc {
     bool skew_known;
     int64_t skew_ms; /* its clock minus ours */
     char uname[160];
+    char boot_id[BOOT_ID_LEN + 1];  /* "" while it told none */
+    bool boot_is_new, boot_differs; /* told since the last answer; and another one was known */
+    uint64_t rebooted_us;           /* mono: its first answer after a reboot; 0: none was seen */
+    uint64_t reboot_told_us;        /* mono, of the last reboot's incident; incident.c's own */
     int64_t last_check_ms;
+    int64_t silence, maintenance; /* as a service's */
     bool dirty;
     Service **services; /* sorted by app_id */
     size_t n_services, cap_services;
@@ -120,6 +130,9 @@ typedef struct FleetOps {
     void (*removed)(void *userdata, FleetPc *pc, Service *s);
     /* A service is new (or its unit changed), a PC is new: history and the probes adapt. */
     void (*added)(void *userdata, FleetPc *pc, Service *s);
+    /* The PC answers, and its boot id is news, or is seen for the first time. again: another one
+     * was known, so it was rebooted. May be NULL. */
+    void (*booted)(void *userdata, FleetPc *pc, bool again);
 } FleetOps;
 
 /* boot_s: Unix seconds of the daemon's start, the upper part of transition ids. */
@@ -145,6 +158,10 @@ uint64_t fleet_version(
 
 /* Facts come in. Each call judges what it touches and emits what follows. */
 void fleet_pc_answer(Fleet *f, FleetPc *pc, const PcFacts *facts, Now now);
+/* Its boot id, before the answer that it belongs to; no boot id at all is ignored. */
+void fleet_pc_boot(FleetPc *pc, const char *boot_id);
+/* Which boot an earlier daemon saw last; before its first answer, with which booted() tells. */
+void fleet_pc_recall_boot(FleetPc *pc, const char *boot_id);
 void fleet_pc_about(Fleet *f, FleetPc *pc, const char *uname, bool events); /* for the PC's row */
 void fleet_pc_skew(Fleet *f, FleetPc *pc, int64_t skew_ms);
 void fleet_pc_checked(Fleet *f, FleetPc *pc, int32_t lag_us,
@@ -176,12 +193,27 @@ Service *fleet_marked(const Fleet *f);
 void fleet_clear_marks(Fleet *f); /* also the PCs' */
 bool fleet_has_marks(const Fleet *f);
 
+/* What else people should know of a service that is not well; borrowed until the next call. */
+void fleet_note(Fleet *f, Service *s, const char *note);
+/* One sentence on how it is, as in its row. */
+void fleet_sentence(const Service *s, char *ret, size_t size);
+
 /* Rows as the API shows them. */
 void fleet_service_row(const Fleet *f, const Service *s, Now now, ServiceRow *ret);
 void fleet_pc_row(const Fleet *f, const FleetPc *pc, PcRow *ret);
+
+/* Silences and maintenance as of now: whenever silences_tick() says so, and after fleet_apply().
+ * x is borrowed until the fleet ends. */
+void fleet_cover(Fleet *f, const Silences *x, Now now);
+const Silence *fleet_silence(const Fleet *f, int64_t id); /* NULL: it is over */
 
 /* Books the time since the last call on every service's hour and hands finished parts to the store;
  * called each minute and at exit. gap: we were asleep, so nothing was observed meanwhile. */
 void fleet_book(Fleet *f, Now now, bool gap);
 
 int64_t fleet_next_transition_id(Fleet *f);
+/* Ids grow over all daemons that write one history: those of this one begin behind the last that an
+ * earlier one stored, and behind this moment, so that two that start within one second, or one that
+ * starts after the clock was set back, do not give the same id twice. */
+#define FLEET_ID_MAX (INT64_C(1) << 53) /* what every JSON reader can hold; larger is not ours */
+void fleet_ids_after(Fleet *f, int64_t wall_ms, int64_t last_id);

@@ -295,7 +295,7 @@ int gate_allows(GateNeed need, GateRole role, bool actions_enabled)
         [NEED_ACTION] = {true, true},
     };
 
-    if (needs[need].flag && !actions_enabled)
+    if (need <= NEED_INVALID || need >= NEED_MAX || (needs[need].flag && !actions_enabled))
         return 403;
     if (role == ROLE_NOBODY || (needs[need].token && role != ROLE_TOKEN))
         return 401;

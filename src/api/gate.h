@@ -55,12 +55,12 @@ typedef enum GateRole {
     ROLE_TOKEN,  /* a valid bearer token */
 } GateRole;
 
-/* What a route needs. */
-typedef enum GateNeed { NEED_READ, NEED_CHECK, NEED_ACTION, NEED_MAX } GateNeed;
+/* What a route needs. Zero is no need: a route that forgot to say one must not become readable. */
+typedef enum GateNeed { NEED_INVALID, NEED_READ, NEED_CHECK, NEED_ACTION, NEED_MAX } GateNeed;
 
 /* Constant-time comparison of an Authorization header ("Bearer xyz") with the token. */
 bool gate_token_matches(const char *authorization, const char *token);
 
-/* HTTP status of the refusal, 0 when allowed. NEED_ACTION: 403 while the flag is off, then 401
- * without token. */
+/* HTTP status of the refusal, 0 when allowed. What is no need: 403 for everybody. NEED_ACTION: 403
+ * while the flag is off, then 401 without token. */
 int gate_allows(GateNeed need, GateRole role, bool actions_enabled);

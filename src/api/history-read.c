@@ -348,6 +348,59 @@ static int answer_transitions(HistoryRead *h, const HistoryQuestion *q, Buffer *
     return r;
 }
 
+/* A row as any version may have written it; what people see is cleaned. */
+static void write_audit(sqlite3_stmt *stmt, Buffer *out)
+{
+    static const char *const texts[] = {"origin", "role",   "app_id",  "pc_id",
+                                        "unit",   "action", "outcome", "reason"};
+    char clean[SENTENCE_MAX];
+
+    json_open_object(out, NULL);
+    json_int(out, "id", sqlite3_column_int64(stmt, 0));
+    json_time(out, "ts", sqlite3_column_int64(stmt, 1));
+    json_time(out, "ended_ts", sqlite3_column_int64(stmt, 2));
+    if (sqlite3_column_type(stmt, 3) == SQLITE_NULL)
+        json_null(out, "uid");
+    else
+        json_int(out, "uid", sqlite3_column_int64(stmt, 3));
+    for (size_t i = 0; i < ELEMENTS(texts); i++) {
+        const char *text = text_at(stmt, (int)i + 4);
+        text_clean(clean, sizeof clean, text, strlen(text));
+        json_string(out, texts[i], clean[0] ? clean : NULL);
+    }
+    json_close_object(out);
+}
+
+static int answer_audit(HistoryRead *h, const HistoryQuestion *q, Buffer *out)
+{
+#define AUDIT_ROWS                                                                              \
+    "SELECT id, ts, ended_ts, uid, origin, role, app_id, pc_id, unit, action, outcome, reason " \
+    "FROM audit"
+    const char *sql = q->id ? AUDIT_ROWS " WHERE id = ?1 LIMIT ?2"
+                            : AUDIT_ROWS " WHERE ts > ?1 ORDER BY ts DESC, id DESC LIMIT ?2";
+    CLEANUP(stmt_donep) sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(h->db, sql, -1, &stmt, NULL);
+
+    if (rc != SQLITE_OK)
+        return store_errno(rc);
+    sqlite3_bind_int64(stmt, 1, q->id);
+    sqlite3_bind_int64(stmt, 2, q->limit);
+    json_open_array(out, NULL);
+    int r = write_rows(h, stmt, out, write_audit);
+    json_close_array(out);
+    return r;
+}
+
+static int answer(HistoryRead *h, const HistoryQuestion *q, Buffer *out)
+{
+    switch (q->kind) {
+    case HISTORY_SERVICE: return answer_service(h, q, out);
+    case HISTORY_TRANSITIONS: return answer_transitions(h, q, out);
+    case HISTORY_AUDIT: return answer_audit(h, q, out);
+    }
+    return -EINVAL;
+}
+
 int history_read(HistoryRead *h, const HistoryQuestion *q, Buffer *out)
 {
     int r = history_read_open(h);
@@ -355,7 +408,7 @@ int history_read(HistoryRead *h, const HistoryQuestion *q, Buffer *out)
     if (r >= 0)
         r = store_errno(sqlite3_exec(h->db, "BEGIN", NULL, NULL, NULL));
     if (r >= 0)
-        r = q->kind == HISTORY_SERVICE ? answer_service(h, q, out) : answer_transitions(h, q, out);
+        r = answer(h, q, out);
     if (r >= 0 && buffer_error(out))
         r = buffer_error(out);
     if (h->db && !sqlite3_get_autocommit(h->db))

@@ -24,6 +24,8 @@ typedef enum HistoryKind {
     HISTORY_SERVICE,
     /* array of the transitions of all services and PCs, newest first */
     HISTORY_TRANSITIONS,
+    /* array of the audit's rows, newest first */
+    HISTORY_AUDIT,
 } HistoryKind;
 
 typedef struct HistoryQuestion {
@@ -35,11 +37,12 @@ typedef struct HistoryQuestion {
      * that has a check yields the mean time and mean latency of its checks (null: none had one). */
     uint32_t points;
     int64_t since_ms; /* HISTORY_TRANSITIONS: only ts > since_ms */
-    uint32_t limit;   /* HISTORY_TRANSITIONS: 1-10,000 */
+    uint32_t limit;   /* HISTORY_TRANSITIONS, HISTORY_AUDIT: 1-10,000 */
+    int64_t id;       /* HISTORY_AUDIT: this row alone; 0: all */
     int64_t now_ms;
 } HistoryQuestion;
 
-/* json: a JSON text (object for HISTORY_SERVICE, array for HISTORY_TRANSITIONS), borrowed, NUL
+/* json: a JSON text (object for HISTORY_SERVICE, array for the others), borrowed, NUL
  * behind it. NULL on error: -ETIMEDOUT (2 s), -EBADMSG (damaged file), -ENOENT (no file), -ENOBUFS
  * (more than 32 MiB), ... It may ask and cancel, but not free the History. */
 typedef void (*HistoryCallback)(void *userdata, int error, const char *json, size_t len);

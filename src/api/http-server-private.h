@@ -33,6 +33,8 @@ typedef struct Argument {
 struct HttpRequest {
     Connection *connection;
     const HttpRoute *route;
+    GateRole role;         /* of who asks, once it was judged */
+    unsigned role_age;     /* the server's token_changes by then */
     Buffer target;         /* as it came, with a NUL */
     const char *raw;       /* where libmicrohttpd holds it: for request_head_is_whole() only */
     const char *query;     /* within target, "" when there is none */
@@ -60,6 +62,7 @@ struct Connection {
     uint64_t deadline_us;
     bool peer_known;
     GateRole peer_role;
+    int64_t peer_uid;    /* -1: unknown */
     HttpRequest request; /* one at a time: pipelined ones wait in libmicrohttpd */
 };
 
@@ -81,13 +84,15 @@ struct HttpServer {
     HttpServerOptions options;
     Listener listeners[LISTENERS_MAX];
     size_t n_listeners;
-    Connection *connections;
+    Connection *connections, *oldest; /* newest first */
+    size_t n_connections;
     Cached cached[CACHED_MAX];
     size_t cached_next;
     char etag_salt[9]; /* versions start anew with every daemon */
     int diag_fd;
     uint64_t now_us;
     uint64_t swept_us;
+    unsigned token_changes;
     bool again; /* libmicrohttpd has work that it does not tell of */
 };
 

@@ -15,7 +15,6 @@
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,6 +309,15 @@ static int listen_at(const char *host, uint16_t port, char *error_text, size_t s
     else if (fd < 0)
         snprintf(error_text, size, "cannot listen on %s port %u: %s", host, port, strerror(-fd));
     return fd;
+}
+
+bool http_is_loopback(const char *address)
+{
+    char host[64];
+    uint16_t port;
+
+    return config_split_address(address, host, &port) >= 0 &&
+           (strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0);
 }
 
 int http_listen(const char *address, int ret_fds[2], size_t *ret_n, char *error_text, size_t size)

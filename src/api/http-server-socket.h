@@ -5,6 +5,7 @@
  * of this machine. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,9 @@
  * failure error_text has one sentence; for -EADDRINUSE it says who holds the port (pid and name
  * where /proc shows it). */
 int http_listen(const char *address, int ret_fds[2], size_t *ret_n, char *error_text, size_t size);
+
+/* True when only this machine can reach the address (127.0.0.0/8, ::1). */
+bool http_is_loopback(const char *address);
 
 /* A socket for http_peer_uid_by(), negative errno when there is none to be had. */
 int http_diag_open(void);

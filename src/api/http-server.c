@@ -60,6 +60,39 @@ static Connection *connection_of(struct MHD_Connection *mhd)
     return info ? info->socket_context : NULL;
 }
 
+/* libmicrohttpd sees the end of the stream and cleans up. */
+static void connection_cut(Connection *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+    c->deadline_us = UINT64_MAX;
+}
+
+/* Ends a connection whose time is up. */
+static void connection_expire(Connection *c)
+{
+    static const char too_large[] = "HTTP/1.1 431 Request Header Fields Too Large\r\n"
+                                    "Connection: close\r\nContent-Length: 0\r\n\r\n";
+    int unread = 0;
+
+    /* Bytes that libmicrohttpd left lying: the head filled its pool. Nothing was sent yet. */
+    if (c->phase < PHASE_BODY && ioctl(c->fd, FIONREAD, &unread) == 0 && unread > 0)
+        send(c->fd, too_large, strlen(too_large), MSG_NOSIGNAL | MSG_DONTWAIT);
+    connection_cut(c);
+}
+
+/* Before all places are taken, which would lock everybody out: of those who ask nothing now, the
+ * one that has been there longest goes. Who asks at once is never that one. */
+static void make_room(HttpServer *s)
+{
+    if (s->n_connections < HTTP_CONNECTIONS_CROWD)
+        return;
+    for (Connection *c = s->oldest; c; c = c->prev)
+        if (c->phase < PHASE_BODY && c->deadline_us != UINT64_MAX) {
+            connection_cut(c);
+            return;
+        }
+}
+
 static void connection_new(HttpServer *s, struct MHD_Connection *mhd, void **context)
 {
     Connection *c = calloc(1, sizeof *c);
@@ -72,10 +105,14 @@ static void connection_new(HttpServer *s, struct MHD_Connection *mhd, void **con
     c->request.connection = c;
     c->request.watch = NEST_WATCH_INIT;
     connection_enter(c, PHASE_FRESH);
+    make_room(s);
     c->next = s->connections;
     if (c->next)
         c->next->prev = c;
+    else
+        s->oldest = c;
     s->connections = c;
+    s->n_connections++;
     *context = c;
 }
 
@@ -88,6 +125,9 @@ static void connection_free(Connection *c)
         c->server->connections = c->next;
     if (c->next)
         c->next->prev = c->prev;
+    else
+        c->server->oldest = c->prev;
+    c->server->n_connections--;
     free(c);
 }
 
@@ -112,16 +152,23 @@ static bool is_loopback(const struct sockaddr *a)
     return a->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr);
 }
 
-static GateRole peer_role(const Connection *c)
+static void learn_peer(Connection *c)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     uint32_t uid;
 
+    if (c->peer_known)
+        return;
+    c->peer_known = true;
+    c->peer_role = ROLE_NOBODY;
+    c->peer_uid = -1;
     if (!info || !info->client_addr || !is_loopback(info->client_addr) ||
         http_peer_uid_by(c->server->diag_fd, c->fd, &uid) < 0)
-        return ROLE_NOBODY;
-    return uid == 0 || uid == getuid() ? ROLE_LOCAL : ROLE_NOBODY;
+        return;
+    c->peer_uid = uid;
+    if (uid == 0 || uid == getuid())
+        c->peer_role = ROLE_LOCAL;
 }
 
 static GateRole request_role(const HttpRequest *r)
@@ -130,10 +177,7 @@ static GateRole request_role(const HttpRequest *r)
 
     if (gate_token_matches(http_header(r, "Authorization"), c->server->options.token))
         return ROLE_TOKEN;
-    if (!c->peer_known) {
-        c->peer_role = peer_role(c);
-        c->peer_known = true;
-    }
+    learn_peer(c);
     return c->peer_role;
 }
 
@@ -198,15 +242,35 @@ static bool is_json_type(const char *type)
     return type && strncasecmp(type, json, strlen(json)) == 0 && strchr("; \t", type[strlen(json)]);
 }
 
+/* A refused wish to act is written down, unless the daemon does not act at all. */
+static void tell_refused(HttpRequest *r, unsigned status, const char *why)
+{
+    const HttpServerOptions *o = &r->connection->server->options;
+
+    if (o->refused && o->actions_enabled && r->route && r->route->need == NEED_ACTION)
+        o->refused(o->userdata, r, (int)status, why);
+}
+
 static void refuse_role(HttpRequest *r, int status)
 {
+    static const char no_token[] =
+        "This needs the token of this daemon, as \"Authorization: Bearer ...\".";
+
     if (status == 403)
-        reply_refusal(r, 403, "Actions are switched off (features.actions in config.yaml).", NULL,
-                      NULL);
-    else
-        reply_refusal(r, 401,
-                      "This needs the token of this daemon, as \"Authorization: Bearer ...\".",
-                      "WWW-Authenticate", "Bearer");
+        return reply_refusal(r, 403, "Actions are switched off (features.actions in config.yaml).",
+                             NULL, NULL);
+    tell_refused(r, 401, no_token);
+    reply_refusal(r, 401, no_token, "WWW-Authenticate", "Bearer");
+}
+
+/* Where it was to go can be told when nothing but its Host or Origin is wrong. */
+static void refuse_gate(HttpRequest *r, const char *method, unsigned status, const char *why)
+{
+    char allow[64];
+
+    if ((status == 421 || status == 403) && request_route(r, method, allow, sizeof allow) == 0)
+        tell_refused(r, status, why);
+    reply_refusal(r, status, why, NULL, NULL);
 }
 
 /* Everything that can be judged from the head. Refusals are answered here, before any body. */
@@ -218,17 +282,22 @@ static void request_judge(HttpRequest *r, const char *method, const char *versio
     unsigned refused = pass_gate(r, method, version, &why);
 
     if (refused)
-        return reply_refusal(r, refused, why, NULL, NULL);
+        return refuse_gate(r, method, refused, why);
     int status = request_route(r, method, allow, sizeof allow);
     if (status == 404)
         return reply_refusal(r, 404, "There is nothing at this path.", NULL, NULL);
     if (status == 405)
         return reply_refusal(r, 405, "This path does not know that method.", "Allow", allow);
-    status = gate_allows(r->route->need, request_role(r), s->options.actions_enabled);
+    r->role = request_role(r);
+    r->role_age = s->token_changes;
+    status = gate_allows(r->route->need, r->role, s->options.actions_enabled);
     if (status)
         return refuse_role(r, status);
-    if (strcmp(method, "POST") == 0 && !is_json_type(http_header(r, "Content-Type")))
-        return reply_refusal(r, 415, "A POST needs Content-Type: application/json.", NULL, NULL);
+    if (strcmp(method, "POST") == 0 && !is_json_type(http_header(r, "Content-Type"))) {
+        why = "A POST needs Content-Type: application/json.";
+        tell_refused(r, 415, why);
+        return reply_refusal(r, 415, why, NULL, NULL);
+    }
     request_split_query(r);
     r->body.max = GATE_BODY_MAX;
     connection_enter(r->connection, PHASE_BODY);
@@ -240,14 +309,15 @@ static void on_upgraded(void *cls, struct MHD_Connection *mhd, void *request, co
     static const int one = 1;
     HttpRequest *r = request;
     HttpServer *s = r->connection->server;
-    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    bool is_past = r->role == ROLE_TOKEN && r->role_age != s->token_changes;
+    int own = is_past ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
     (void)cls;
     (void)mhd;
     if (own >= 0) {
         fcntl(own, F_SETFL, fcntl(own, F_GETFL) | O_NONBLOCK);
         setsockopt(own, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        s->options.upgraded(s->options.userdata, own, r->query, extra, extra_len);
+        s->options.upgraded(s->options.userdata, own, r->role, r->query, extra, extra_len);
     }
     MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
     s->again = true;
@@ -307,6 +377,17 @@ static void request_handle(HttpRequest *r)
         request_suspend(r);
     else
         reply_refusal(r, 500, "The request was not answered.", NULL, NULL);
+}
+
+GateRole http_role(HttpRequest *r)
+{
+    return request_role(r);
+}
+
+int64_t http_caller_uid(HttpRequest *r)
+{
+    learn_peer(r->connection);
+    return r->connection->peer_uid;
 }
 
 void http_suspend(HttpRequest *r, void (*gone)(void *userdata), void *userdata)
@@ -413,20 +494,6 @@ static void on_listener(NestWatch *w, uint32_t events)
     listener_run(container_of(w, Listener, watch));
 }
 
-/* Ends a connection whose time is up. libmicrohttpd sees the end of the stream and cleans up. */
-static void connection_expire(Connection *c)
-{
-    static const char too_large[] = "HTTP/1.1 431 Request Header Fields Too Large\r\n"
-                                    "Connection: close\r\nContent-Length: 0\r\n\r\n";
-    int unread = 0;
-
-    /* Bytes that libmicrohttpd left lying: the head filled its pool. Nothing was sent yet. */
-    if (c->phase < PHASE_BODY && ioctl(c->fd, FIONREAD, &unread) == 0 && unread > 0)
-        send(c->fd, too_large, strlen(too_large), MSG_NOSIGNAL | MSG_DONTWAIT);
-    shutdown(c->fd, SHUT_RDWR);
-    c->deadline_us = UINT64_MAX;
-}
-
 static void sweep(HttpServer *s)
 {
     s->now_us = clock_now().mono_us;
@@ -519,6 +586,10 @@ int http_server_new(Nest *nest, const int *listen_fds, size_t n, const HttpServe
     CLEANUP(http_server_freep) HttpServer *s = calloc(1, sizeof *s);
     int r = !s ? -ENOMEM : n > LISTENERS_MAX ? -E2BIG : 0;
 
+    for (size_t i = 0; i < options->n_routes && r == 0; i++)
+        if (options->routes[i].need <= NEED_INVALID || options->routes[i].need >= NEED_MAX)
+            r = -EINVAL;
+
     if (s) {
         s->nest = nest;
         s->options = *options;
@@ -541,6 +612,18 @@ int http_server_new(Nest *nest, const int *listen_fds, size_t n, const HttpServe
         return r;
     *ret = TAKE_PTR(s);
     return 0;
+}
+
+void http_server_configure(HttpServer *s, const GateRules *rules, bool actions_enabled)
+{
+    s->options.rules = *rules;
+    s->options.actions_enabled = actions_enabled;
+}
+
+void http_server_set_token(HttpServer *s, const char *token)
+{
+    s->options.token = token;
+    s->token_changes++;
 }
 
 /* Whoever still works on an answer is told to forget it. */

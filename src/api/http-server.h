@@ -19,6 +19,7 @@
 #define HTTP_IDLE_TIMEOUT_MS    30000  /* a kept-alive connection between two requests */
 #define HTTP_REPLY_TIMEOUT_MS   120000 /* a client that reads its reply slowly */
 #define HTTP_CONNECTIONS_MAX    1024   /* per listening socket; upgraded ones do not count */
+#define HTTP_CONNECTIONS_CROWD  768    /* from here on the oldest that asks nothing makes room */
 #define HTTP_HEAD_MAX           8192
 #define HTTP_SEGMENTS_MAX       4
 
@@ -37,6 +38,19 @@ typedef struct HttpRoute {
     bool upgrade; /* a WebSocket route */
 } HttpRoute;
 
+/* A row of a table of routes. One that does not say what it needs does not compile. */
+#define HTTP_ROUTE(method_, pattern_, need_, handler_, upgrade_)              \
+    {                                                                         \
+        .method = (method_), .pattern = (pattern_), .need = HTTP_NEED(need_), \
+        .handler = (handler_), .upgrade = (upgrade_)                          \
+    }
+#define HTTP_NEED(need_)                                                                           \
+    ((GateNeed)((size_t)(need_) + 0 * sizeof(struct {                                              \
+                                      _Static_assert((need_) > NEED_INVALID && (need_) < NEED_MAX, \
+                                                     "a route says what its caller needs");        \
+                                      char unused;                                                 \
+                                  })))
+
 typedef struct HttpServerOptions {
     const HttpRoute *routes;
     size_t n_routes;
@@ -46,15 +60,23 @@ typedef struct HttpServerOptions {
     void *userdata; /* for the handlers */
     /* Hands an upgraded socket over: the receiver owns fd and closes it, the server has forgotten
      * the connection. query: the target's part behind '?', "" when there is none. extra: bytes the
-     * client sent behind its request. */
-    void (*upgraded)(void *userdata, int fd, const char *query, const void *extra,
+     * client sent behind its request. role: why it was let in. */
+    void (*upgraded)(void *userdata, int fd, GateRole role, const char *query, const void *extra,
                      size_t extra_len);
+    /* A request to a route of NEED_ACTION was refused before its handler, while actions are
+     * enabled; its segments and who it was can be asked for. NULL: nobody wants to know. */
+    void (*refused)(void *userdata, HttpRequest *r, int status, const char *why);
     uint32_t request_timeout_ms; /* for a whole request to arrive; 0: HTTP_REQUEST_TIMEOUT_MS */
 } HttpServerOptions;
 
-/* listen_fds: bound and listening sockets, taken over. */
+/* listen_fds: bound and listening sockets, taken over. rules and token are borrowed until
+ * others are put in their place. -EINVAL: a route without a need. */
 int http_server_new(Nest *nest, const int *listen_fds, size_t n, const HttpServerOptions *options,
                     HttpServer **ret);
+/* Both from the next request on, also on connections that are open. Who came by the token before is
+ * nobody now. */
+void http_server_configure(HttpServer *s, const GateRules *rules, bool actions_enabled);
+void http_server_set_token(HttpServer *s, const char *token);
 HttpServer *http_server_free(HttpServer *s); /* pending requests are dropped */
 /* Must be called before each sleep of the loop: returns in how many ms the server wants
  * http_server_run(), -1 never. */
@@ -71,6 +93,9 @@ int64_t http_query_int(const HttpRequest *r, const char *name, int64_t min, int6
                        int64_t otherwise, int *error);
 const char *http_header(const HttpRequest *r, const char *name);
 const char *http_body(const HttpRequest *r, size_t *ret_len); /* at most 64 KiB */
+GateRole http_role(HttpRequest *r);
+int64_t http_caller_uid(
+    HttpRequest *r); /* at the other end of a loopback connection; -1: unknown */
 
 /* Each answers and ends the request; r must not be used afterwards. */
 void http_reply_json(HttpRequest *r, int status, const char *json, size_t len); /* copies */

@@ -16,9 +16,12 @@
 #include "basic/macro.h"
 #include "basic/text.h"
 
+#define GAP_US (15U * USEC_PER_SEC) /* scans this far apart: we slept, or were stopped */
+
 struct Incidents {
     Fleet *fleet;
     uint64_t alert_after_us, grace_us;
+    uint64_t scanned_us; /* mono; 0: not yet */
     IncidentCallback callback;
     void *userdata;
     Incident *first;
@@ -85,10 +88,11 @@ static void tell(Incidents *x, const Incident *i)
     x->callback(x->userdata, i);
 }
 
-static Incident *find(const Incidents *x, IncidentKind kind, const char *app_id, const char *pc_id)
+/* That of a PC, or of all; a service holds its own. */
+static Incident *find(const Incidents *x, IncidentKind kind, const char *pc_id)
 {
     for (Incident *i = x->first; i; i = i->next)
-        if (i->kind == kind && strcmp(i->app_id, app_id) == 0 && strcmp(i->pc_id, pc_id) == 0)
+        if (i->kind == kind && strcmp(i->pc_id, pc_id) == 0)
             return i;
     return NULL;
 }
@@ -100,14 +104,12 @@ static void forget(Incidents *x, Incident *gone)
 
     if (v)
         v->incident = NULL;
-    for (Incident **at = &x->first; *at; at = &(*at)->next) {
-        if (*at == gone) {
-            *at = gone->next;
-            x->n--;
-            free(gone);
-            return;
-        }
-    }
+    Incident **at = &x->first;
+    while (*at != gone)
+        at = &(*at)->next;
+    *at = gone->next;
+    x->n--;
+    free(gone);
 }
 
 static Incident *add(Incidents *x, const Incident *from)
@@ -130,6 +132,62 @@ int incidents_recall(Incidents *x, const Incident *stored)
     return add(x, stored) ? 0 : -ENOMEM;
 }
 
+int incidents_ack(Incidents *x, int64_t id, const char *by, const char *comment, Now now,
+                  const Incident **ret)
+{
+    Incident *i = x->first;
+
+    while (i && i->id != id)
+        i = i->next;
+    if (!i)
+        return -ENOENT;
+    i->acked_ms = now.wall_ms;
+    text_clean(i->acked_by, sizeof i->acked_by, by, strlen(by));
+    text_clean(i->ack_comment, sizeof i->ack_comment, comment, strlen(comment));
+    tell(x, i);
+    *ret = i;
+    return 0;
+}
+
+/* ---- silences ---- */
+
+/* The loss of all others is silenced when each of them is. */
+static int64_t silence_of_all(const Incidents *x)
+{
+    int64_t id = 0;
+
+    for (size_t p = 0; p < fleet_n_pcs(x->fleet); p++) {
+        const FleetPc *pc = fleet_pc_at(x->fleet, p);
+        if (pc->is_self || pc->may_sleep || pc->maintenance)
+            continue;
+        if (!pc->silence)
+            return 0;
+        id = pc->silence;
+    }
+    return id;
+}
+
+/* v: the service that it is of, NULL: of none. */
+static int64_t silence_of(const Incidents *x, const Incident *i, const Service *v)
+{
+    if (v)
+        return v->silence;
+    if (i->kind == INCIDENT_ALL_PCS)
+        return silence_of_all(x);
+    const FleetPc *pc = i->kind == INCIDENT_PC ? fleet_pc(x->fleet, i->pc_id) : NULL;
+    return pc ? pc->silence : 0;
+}
+
+static void scan_silence(Incidents *x, Incident *i, const Service *v)
+{
+    int64_t silence = silence_of(x, i, v);
+
+    if (silence == i->silence)
+        return;
+    i->silence = silence;
+    tell(x, i);
+}
+
 /* ---- one subject, one step ---- */
 
 typedef struct Subject {
@@ -138,9 +196,11 @@ typedef struct Subject {
     bool bad;
     bool seen;     /* it can be judged now; otherwise nothing moves */
     bool may_open; /* neither within a grace nor standing behind another incident */
+    bool maintained;
     Cause cause;
     char sentence[SENTENCE_MAX];
     int64_t since_ms;
+    uint64_t since_us; /* mono; 0: now */
 } Subject;
 
 static void end(Incidents *x, Incident *i, Now now)
@@ -159,16 +219,17 @@ static void begin(Incidents *x, const Subject *s, Now now)
         .state = INCIDENT_PENDING,
         .began_ms = s->since_ms ? s->since_ms : now.wall_ms,
         .cause = s->cause,
-        .began_us = now.mono_us,
+        .began_us = s->since_us ? s->since_us : now.mono_us,
     };
 
     text_copy(fresh.app_id, sizeof fresh.app_id, s->app_id);
     text_copy(fresh.pc_id, sizeof fresh.pc_id, s->pc_id);
     text_copy(fresh.sentence, sizeof fresh.sentence, s->sentence);
+    Service *v = s->kind == INCIDENT_SERVICE ? fleet_service(x->fleet, s->app_id, s->pc_id) : NULL;
+    fresh.silence = silence_of(x, &fresh, v);
     Incident *i = add(x, &fresh);
     if (!i)
         return;
-    Service *v = s->kind == INCIDENT_SERVICE ? fleet_service(x->fleet, s->app_id, s->pc_id) : NULL;
     if (v)
         v->incident = i;
     tell(x, i);
@@ -185,6 +246,10 @@ static void go_on(Incidents *x, Incident *i, const Subject *s, Now now)
         now.mono_us >= i->began_us + x->alert_after_us) {
         i->state = INCIDENT_OPEN;
         i->opened_ms = now.wall_ms;
+        i->held = i->silence || i->acked_ms;
+        news = true;
+    } else if (i->state == INCIDENT_OPEN && i->held && !i->silence && !i->acked_ms) {
+        i->held = false; /* nothing speaks against telling of it any more, and it is still true */
         news = true;
     }
     if (news)
@@ -193,6 +258,11 @@ static void go_on(Incidents *x, Incident *i, const Subject *s, Now now)
 
 static void step(Incidents *x, Incident *i, const Subject *s, Now now)
 {
+    if (s->maintained && (!i || i->state == INCIDENT_PENDING)) {
+        if (i)
+            end(x, i, now);
+        return;
+    }
     if (!s->seen)
         return;
     if (s->bad && i)
@@ -222,7 +292,7 @@ static bool all_lost(const Incidents *x)
 
     for (size_t p = 0; p < fleet_n_pcs(x->fleet); p++) {
         const FleetPc *pc = fleet_pc_at(x->fleet, p);
-        if (pc->is_self || pc->may_sleep)
+        if (pc->is_self || pc->may_sleep || pc->maintenance)
             continue;
         if (!is_lost(pc))
             return false;
@@ -243,15 +313,23 @@ static void scan_all(Incidents *x, bool lost, Now now)
 
     text_copy(s.sentence, sizeof s.sentence,
               "no other PC can be reached: this one seems to be cut off");
-    step(x, find(x, INCIDENT_ALL_PCS, "", ""), &s, now);
+    step(x, find(x, INCIDENT_ALL_PCS, ""), &s, now);
+}
+
+static bool is_within(uint64_t since_us, uint64_t span_us, Now now)
+{
+    return since_us && now.mono_us < since_us + span_us;
 }
 
 static void scan_pc(Incidents *x, const FleetPc *pc, bool absorbed, Now now)
 {
     PcRow row;
+    Incident *i = find(x, INCIDENT_PC, pc->pc_id);
 
     fleet_pc_row(x->fleet, pc, &row);
     bool lost = is_lost(pc);
+    if (!lost && !i && is_within(pc->rebooted_us, x->grace_us, now))
+        return;
     Subject s = {
         .kind = INCIDENT_PC,
         .app_id = "",
@@ -259,6 +337,7 @@ static void scan_pc(Incidents *x, const FleetPc *pc, bool absorbed, Now now)
         .bad = pc->facts.known && pc->stored != ACTUAL_RUNNING && !(lost && pc->may_sleep),
         .seen = pc->facts.known,
         .may_open = !(lost && absorbed),
+        .maintained = pc->maintenance != 0,
         .cause = row.cause,
         .since_ms = pc->since_ms,
     };
@@ -267,7 +346,7 @@ static void scan_pc(Incidents *x, const FleetPc *pc, bool absorbed, Now now)
                  row.sentence, pc->n_services);
     else
         text_copy(s.sentence, sizeof s.sentence, row.sentence);
-    step(x, find(x, INCIDENT_PC, "", pc->pc_id), &s, now);
+    step(x, i, &s, now);
 }
 
 static void scan_service(Incidents *x, const Service *v, Incident *i, Now now)
@@ -278,22 +357,25 @@ static void scan_service(Incidents *x, const Service *v, Incident *i, Now now)
         .kind = INCIDENT_SERVICE,
         .app_id = v->want.app_id,
         .pc_id = v->pc->pc_id,
-        .bad = shown->light == LIGHT_DOWN && v->want.expected == EXPECTED_RUNNING,
+        .bad = shown->light == LIGHT_DOWN, /* never that of one that shall be stopped */
         .seen = seen,
-        .may_open = now.mono_us >= v->pc->back_us + x->grace_us || v->pc->back_us == 0,
+        .may_open = !is_within(v->pc->back_us, x->grace_us, now),
+        .maintained = v->maintenance != 0,
         .cause = shown->cause,
         .since_ms = v->track.since_ms,
     };
 
-    if (!s.bad && !i)
+    if (!i && (!s.bad || is_within(v->pc->rebooted_us, x->grace_us, now)))
         return;
+    if (is_within(v->pc->rebooted_us, x->grace_us, (Now){.mono_us = v->track.shown_since_us}))
+        s.since_us = MAX(v->track.shown_since_us, v->pc->rebooted_us);
     if (s.bad)
-        reconcile_sentence(shown, &v->want, &v->pc->facts, &v->facts, s.sentence,
-                           sizeof s.sentence);
+        fleet_sentence(v, s.sentence, sizeof s.sentence);
     step(x, i, &s, now);
 }
 
-/* Ends the incidents of what the registry no longer names; ties the others to their services. */
+/* Ends the incidents of what the registry no longer names; ties the others to their services and
+ * to what silences them. */
 static void scan_ties(Incidents *x, Now now)
 {
     for (Incident *i = x->first, *next; i; i = next) {
@@ -306,6 +388,20 @@ static void scan_ties(Incidents *x, Now now)
             v->incident = i;
         if (gone)
             end(x, i, now);
+        else
+            scan_silence(x, i, v);
+    }
+}
+
+/* Nobody was looked at meanwhile, so that time speaks for and against nobody. */
+static void leave_out_gap(Incidents *x, Now now)
+{
+    uint64_t passed = x->scanned_us ? now.mono_us - x->scanned_us : 0;
+
+    x->scanned_us = now.mono_us;
+    for (Incident *i = passed > GAP_US ? x->first : NULL; i; i = i->next) {
+        i->began_us += passed;
+        i->well_since_us += i->well_since_us ? passed : 0;
     }
 }
 
@@ -313,6 +409,7 @@ void incidents_scan(Incidents *x, Now now)
 {
     bool lost = all_lost(x);
 
+    leave_out_gap(x, now);
     scan_ties(x, now);
     scan_all(x, lost, now);
     for (size_t p = 0; p < fleet_n_pcs(x->fleet); p++) {
@@ -326,8 +423,24 @@ void incidents_scan(Incidents *x, Now now)
     }
 }
 
-void incidents_rebooted(Incidents *x, const FleetPc *pc, Now now)
+/* What was pending on that PC was its going down. */
+static void drop_pending(Incidents *x, const char *pc_id, Now now)
 {
+    for (Incident *i = x->first, *next; i; i = next) {
+        next = i->next;
+        if (i->state == INCIDENT_PENDING && strcmp(i->pc_id, pc_id) == 0)
+            end(x, i, now);
+    }
+}
+
+void incidents_rebooted(Incidents *x, FleetPc *pc, Now now)
+{
+    bool again = is_within(pc->reboot_told_us, x->grace_us, now);
+
+    drop_pending(x, pc->pc_id, now);
+    if (again || pc->maintenance)
+        return;
+    pc->reboot_told_us = now.mono_us;
     Incident i = {
         .id = fleet_next_transition_id(x->fleet),
         .kind = INCIDENT_REBOOT,
@@ -335,10 +448,13 @@ void incidents_rebooted(Incidents *x, const FleetPc *pc, Now now)
         .began_ms = now.wall_ms,
         .opened_ms = now.wall_ms,
         .closed_ms = now.wall_ms,
+        .cause = CAUSE_REBOOTED,
+        .silence = pc->silence,
+        .held = pc->silence != 0,
     };
 
     text_copy(i.pc_id, sizeof i.pc_id, pc->pc_id);
-    text_copy(i.sentence, sizeof i.sentence, "it was rebooted");
+    text_copy(i.sentence, sizeof i.sentence, cause_sentence(CAUSE_REBOOTED));
     tell(x, &i);
 }
 
@@ -364,6 +480,32 @@ static void write_all_behind(Buffer *b, const Incidents *x, const Incident *i)
             write_behind(b, NULL, fleet_pc_at(x->fleet, p)->pc_id);
 }
 
+static void write_acked(Buffer *b, const Incident *i)
+{
+    if (!i->acked_ms) {
+        json_null(b, "acked");
+        return;
+    }
+    json_open_object(b, "acked");
+    json_time(b, "ts", i->acked_ms);
+    json_string(b, "by", i->acked_by);
+    json_string(b, "comment", i->ack_comment);
+    json_close_object(b);
+}
+
+static void write_silenced(Buffer *b, const Silence *s)
+{
+    if (!s) {
+        json_null(b, "silenced");
+        return;
+    }
+    json_open_object(b, "silenced");
+    json_int(b, "id", s->id);
+    json_time(b, "until_ts", s->until_ms);
+    json_string(b, "comment", s->comment);
+    json_close_object(b);
+}
+
 void incident_write(Buffer *b, const Incidents *x, const Incident *i)
 {
     json_open_object(b, NULL);
@@ -380,6 +522,7 @@ void incident_write(Buffer *b, const Incidents *x, const Incident *i)
     json_open_array(b, "behind");
     write_all_behind(b, x, i);
     json_close_array(b);
-    json_null(b, "acked");
+    write_acked(b, i);
+    write_silenced(b, fleet_silence(x->fleet, i->silence));
     json_close_object(b);
 }

@@ -7,8 +7,16 @@
  *
  * An incident is pending at once and opens after alert_after. It ends once all has been well for
  * INCIDENT_WELL_US, so flapping opens it once and closes it once. What cannot be seen neither opens
- * nor ends anything. After a PC is back its services have a grace in which none opens. A PC that
- * may sleep never alerts. */
+ * nor ends anything, and time we slept through does not count. After a PC is back its services have
+ * a grace in which none opens. A PC that may sleep never alerts.
+ *
+ * After a reboot all that is down on that PC belongs to it: what was pending there is dropped, and
+ * within the grace nothing new begins; what is still down then counts from when it began. Further
+ * reboots within the grace of the last one told are no news.
+ *
+ * What is under maintenance begins none (silence.h). One whose opening nobody shall be told of for
+ * now, because it opened silenced or acknowledged, is held until it is neither and is seen to be
+ * wrong still. An acknowledgement lasts until the incident ends. */
 #pragma once
 
 #include "api/fleet.h"
@@ -48,12 +56,17 @@ typedef struct Incident {
     Cause cause;
     char sentence[SENTENCE_MAX];
     uint64_t began_us, well_since_us; /* mono; well_since 0: not well */
+    int64_t silence;                  /* id of the one that covers it now; 0: none */
+    bool held;
+    int64_t acked_ms; /* wall; 0: nobody did; the next two are "" then */
+    char acked_by[BY_MAX + 1];
+    char ack_comment[COMMENT_MAX + 1];
     struct Incident *next;
 } Incident;
 
 typedef struct Incidents Incidents;
 
-/* i is new, or its state, cause or sentence changed; valid during the call. */
+/* i is new, or something in it changed that is shown or kept; valid during the call. */
 typedef void (*IncidentCallback)(void *userdata, const Incident *i);
 
 int incidents_new(Fleet *fleet, uint32_t alert_after_s, uint32_t grace_s, IncidentCallback callback,
@@ -69,7 +82,12 @@ int incidents_recall(Incidents *x, const Incident *stored);
 void incidents_scan(Incidents *x, Now now);
 
 /* A PC came back with another boot id. */
-void incidents_rebooted(Incidents *x, const FleetPc *pc, Now now);
+void incidents_rebooted(Incidents *x, FleetPc *pc, Now now);
+
+/* Somebody took it on; again: by the newer words. The texts are cleaned. -ENOENT: none that is
+ * pending or open has this id. */
+int incidents_ack(Incidents *x, int64_t id, const char *by, const char *comment, Now now,
+                  const Incident **ret);
 
 /* Pending and open ones, newest first, linked by next. */
 const Incident *incidents_first(const Incidents *x);

@@ -6,72 +6,29 @@
  * the tick each second.
  *
  * Order of birth: registry and config are checked before any port is opened, the store before the
- * first fact, the server last. Order of death is the reverse. */
+ * first fact, the server last. Order of death is the reverse. What may change while we run, the
+ * inputs, is in manager-reload.c. */
 #include "api/manager.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-event.h>
 
-#include "api/evidence.h"
-#include "api/fleet.h"
-#include "api/incident.h"
-#include "api/notify.h"
+#include "api/manager-private.h"
 #include "api/paths.h"
-#include "api/probe.h"
-#include "api/publish.h"
-#include "api/registry-watch.h"
-#include "api/routes.h"
-#include "api/store.h"
-#include "api/stream.h"
-#include "api/transport-ssh.h"
+#include "api/routes-action.h"
 #include "basic/log.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
-#define TICK_US          USEC_PER_SEC
-#define BOOK_US          (60U * USEC_PER_SEC)
-#define FIRST_BOOK_US    (3U * USEC_PER_SEC)  /* so that the next life knows early who was well */
-#define GAP_US           (15U * USEC_PER_SEC) /* a tick this late: we slept, or were stopped */
-#define TOKEN_BYTES      32U
-#define TIMEOUT_SLACK_MS 500U
-
-typedef struct Manager {
-    const ManagerOptions *options;
-    Config *config;
-    Registry *registry;
-    const RegistryPc *self;
-    StoreRecall *recalls;
-    size_t n_recalls;
-    char *token;
-    sd_event *event;
-    Nest *nest;
-    Fleet *fleet;
-    Store *store;
-    History *history;
-    Publish *publish;
-    Stream *stream;
-    SshLimiter *limiter;
-    Probe *probe;
-    Evidence *evidence;
-    Incidents *incidents;
-    Notify *notify;
-    RegistryWatch *watch;
-    HttpServer *server;
-    Routes routes;
-    sd_event_source *timer, *nest_source;
-    sd_event_source *urgent; /* enabled when an event changed something visible: publish it now */
-    uint64_t timer_us;       /* what the timer is set to; UINT64_MAX: not set */
-    uint64_t tick_us, book_us;
-} Manager;
+#define TICK_US       USEC_PER_SEC
+#define BOOK_US       (60U * USEC_PER_SEC)
+#define FIRST_BOOK_US (3U * USEC_PER_SEC)  /* so that the next life knows early who was well */
+#define GAP_US        (15U * USEC_PER_SEC) /* a tick this late: we slept, or were stopped */
 
 /* ---- from left to right ---- */
 
@@ -142,6 +99,8 @@ static void on_removed(void *userdata, FleetPc *pc, Service *s)
 
     publish_removed(m->publish, s ? s->want.app_id : NULL, pc->pc_id);
     probe_removed(m->probe, pc, s);
+    if (s)
+        auto_fix_removed(s);
 }
 
 static int compare_recall(const void *a, const void *b)
@@ -165,6 +124,30 @@ static void recall(Manager *m, Service *s)
                      clock_now());
 }
 
+static void on_booted(void *userdata, FleetPc *pc, bool again)
+{
+    Manager *m = userdata;
+
+    Now now = clock_now();
+    StoreBoot row = {.ts_ms = now.wall_ms};
+
+    text_copy(row.pc_id, sizeof row.pc_id, pc->pc_id);
+    text_copy(row.boot_id, sizeof row.boot_id, pc->boot_id);
+    store_add_boot(m->store, &row);
+    if (again)
+        incidents_rebooted(m->incidents, pc, now);
+}
+
+static void recall_boot(Manager *m, FleetPc *pc)
+{
+    for (size_t i = 0; i < m->n_boots; i++) {
+        if (strcmp(m->boots[i].pc_id, pc->pc_id) == 0) {
+            fleet_pc_recall_boot(pc, m->boots[i].boot_id);
+            m->boots[i].boot_id[0] = '\0';
+        }
+    }
+}
+
 static void on_added(void *userdata, FleetPc *pc, Service *s)
 {
     Manager *m = userdata;
@@ -172,6 +155,8 @@ static void on_added(void *userdata, FleetPc *pc, Service *s)
     if (s) {
         store_add_service(m->store, s->handle, s->want.app_id, pc->pc_id);
         recall(m, s);
+    } else {
+        recall_boot(m, pc);
     }
     probe_added(m->probe, pc, s);
 }
@@ -183,6 +168,7 @@ static const FleetOps fleet_ops = {
     .changed = on_changed,
     .removed = on_removed,
     .added = on_added,
+    .booted = on_booted,
 };
 
 static void on_evidence(void *userdata, const TransitionRow *row, uint32_t handle)
@@ -216,7 +202,11 @@ static void on_incident(void *userdata, const Incident *i)
         .opened_ms = i->opened_ms,
         .closed_ms = i->closed_ms,
         .cause = i->cause,
+        .held = i->held,
+        .acked_ms = i->acked_ms,
     };
+    text_copy(kept.acked_by, sizeof kept.acked_by, i->acked_by);
+    text_copy(kept.ack_comment, sizeof kept.ack_comment, i->ack_comment);
     text_copy(kept.kind, sizeof kept.kind, incident_kind_to_string(i->kind));
     text_copy(kept.state, sizeof kept.state, incident_state_to_string(i->state));
     text_copy(kept.app_id, sizeof kept.app_id, i->app_id);
@@ -250,14 +240,18 @@ static void recall_incidents(Manager *m, Now now)
             .opened_ms = rows[k].opened_ms,
             .cause = rows[k].cause,
             .began_us = now.mono_us,
+            .held = rows[k].held,
+            .acked_ms = rows[k].acked_ms,
         };
         if (i.kind == INCIDENT_KIND_INVALID || i.state == INCIDENT_STATE_INVALID)
             continue;
         text_copy(i.app_id, sizeof i.app_id, rows[k].app_id);
         text_copy(i.pc_id, sizeof i.pc_id, rows[k].pc_id);
         text_copy(i.sentence, sizeof i.sentence, rows[k].sentence);
+        text_copy(i.acked_by, sizeof i.acked_by, rows[k].acked_by);
+        text_copy(i.ack_comment, sizeof i.ack_comment, rows[k].ack_comment);
         if (incidents_recall(m->incidents, &i) >= 0 && i.state == INCIDENT_OPEN)
-            notify_was_open(m->notify, i.id);
+            notify_was_open(m->notify, i.id, i.held);
     }
 }
 
@@ -280,56 +274,6 @@ static int make_transport(void *userdata, const FleetPc *pc, const TransportEven
                              ret);
 }
 
-/* ---- the registry in force ---- */
-
-static int find_self(Manager *m, const Registry *r, const RegistryPc **ret, RegistryError *error)
-{
-    const char *wanted = m->options->self ? m->options->self : m->config->self;
-    char host[256] = "";
-
-    gethostname(host, sizeof host - 1);
-    return registry_self(r, wanted, host, ret, error);
-}
-
-static int apply_registry(Manager *m, Registry *registry, RegistryError *error)
-{
-    uint32_t interval = fleet_interval_ms(m->fleet);
-    const RegistryPc *self;
-    CLEANUP_FREE Want *wants = NULL;
-    size_t n = 0;
-
-    int r = find_self(m, registry, &self, error);
-    if (r >= 0)
-        r = registry_wants(registry, self, interval - MIN(TIMEOUT_SLACK_MS, interval / 2), &wants,
-                           &n);
-    if (r < 0)
-        return r;
-    r = fleet_apply(m->fleet, registry, self, wants, n, clock_now());
-    registry_free(m->registry);
-    m->registry = registry;
-    m->self = self;
-    m->routes.registry_loaded_ms = clock_now().wall_ms;
-    m->routes.registry_error[0] = '\0';
-    log_info("registry: %zu PCs, %zu services to watch; this PC is %s", registry->n_pcs, n,
-             self ? self->pc_id : "none of them");
-    return r;
-}
-
-static void on_registry(void *userdata, Registry *registry, const RegistryError *error)
-{
-    Manager *m = userdata;
-    RegistryError own = *error;
-
-    if (registry && apply_registry(m, registry, &own) >= 0)
-        return;
-    if (registry && registry != m->registry)
-        registry_free(registry);
-    text_copy(m->routes.registry_error, sizeof m->routes.registry_error,
-              own.text[0] ? own.text : "the registry could not be loaded");
-    log_error("the changed registry is not taken over, the last good one stays in force: %s",
-              m->routes.registry_error);
-}
-
 /* ---- the clockwork ---- */
 
 static void flush(Manager *m, Now now)
@@ -347,10 +291,13 @@ static void tick(Manager *m, Now now)
         fleet_book(m->fleet, now, gap);
     }
     m->tick_us = now.mono_us + TICK_US;
+    manager_cover(m, false, now);
     incidents_scan(m->incidents, now);
     notify_tick(m->notify, now);
     stream_tick(m->stream, now);
+    auto_fix_scan(m->auto_fix, now);
     routes_tick(&m->routes, now);
+    routes_action_tick(&m->routes, now);
     http_server_run(m->server); /* out of descriptors it stops accepting, and nothing wakes it */
     flush(m, now);
 }
@@ -368,11 +315,22 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     if (now.mono_us >= probe_next_us(m->probe))
         probe_run(m->probe, now);
     evidence_tick(m->evidence, now);
+    if (now.mono_us >= actions_next_us(m->actions))
+        actions_run(m->actions, now);
     if (now.mono_us >= notify_next_us(m->notify))
         notify_run(m->notify, now);
     if (http_server_timeout_ms(m->server) == 0)
         http_server_run(m->server);
     return 0;
+}
+
+/* The time that one handler took: the loop's clock stands still from the wake-up on. */
+static void note_turn(Manager *m)
+{
+    uint64_t woke_us, now_us = clock_now().mono_us;
+
+    if (sd_event_now(m->event, CLOCK_BOOTTIME, &woke_us) == 0 && now_us > woke_us)
+        metrics_note_turn(&m->routes.metrics, now_us - woke_us, now_us);
 }
 
 /* Before each sleep: one timer for the nearest wish of all parts. */
@@ -383,7 +341,8 @@ static int on_prepare(sd_event_source *source, void *userdata)
     int64_t http_ms = http_server_timeout_ms(m->server);
 
     (void)source;
-    next = MIN(next, notify_next_us(m->notify));
+    note_turn(m);
+    next = MIN(MIN(next, notify_next_us(m->notify)), actions_next_us(m->actions));
     if (http_ms >= 0)
         next = MIN(next, clock_now().mono_us + (uint64_t)http_ms * USEC_PER_MSEC);
     if (next >= m->timer_us) /* it will fire in time, and then be set anew */
@@ -411,108 +370,7 @@ static int on_urgent(sd_event_source *source, void *userdata)
     return 0;
 }
 
-static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
-{
-    Manager *m = userdata;
-
-    (void)source;
-    (void)info;
-    log_info("SIGHUP: reading the registry again");
-    registry_watch_reload(m->watch);
-    return 0;
-}
-
 /* ---- birth ---- */
-
-static int make_token(const char *path, char **ret)
-{
-    static const char digits[] = "0123456789abcdef";
-    uint8_t random[TOKEN_BYTES];
-    char text[TOKEN_BYTES * 2 + 2];
-
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-        return -EIO;
-    for (size_t i = 0; i < TOKEN_BYTES; i++) {
-        text[i * 2] = digits[random[i] >> 4];
-        text[i * 2 + 1] = digits[random[i] & 15];
-    }
-    text[TOKEN_BYTES * 2] = '\n';
-    text[TOKEN_BYTES * 2 + 1] = '\0';
-    int r = paths_make_parents(path);
-    if (r < 0)
-        return r;
-    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd) < 0)
-        return -errno;
-    text[TOKEN_BYTES * 2] = '\0';
-    *ret = strdup(text);
-    return *ret ? 0 : -ENOMEM;
-}
-
-/* The token file must be ours and closed to all others: whoever can read it may act. */
-static int load_token(const char *path, char **ret)
-{
-    char text[256];
-    struct stat st;
-
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 && errno == ENOENT)
-        return make_token(path, ret);
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        int r = -errno;
-        log_error("%s: %s", path, strerror(-r));
-        return r;
-    }
-    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077)) {
-        log_error("%s: must be a file of your own with mode 0600: chmod 600 it, or delete it and a "
-                  "new one is made",
-                  path);
-        return -EPERM;
-    }
-    ssize_t n = read(fd, text, sizeof text - 1);
-    size_t len = n > 0 ? (size_t)n : 0;
-    while (len && (text[len - 1] == '\n' || text[len - 1] == ' '))
-        len--;
-    text[len] = '\0';
-    bool is_one_word = strlen(text) == len;
-    for (size_t i = 0; i < len; i++)
-        is_one_word = is_one_word && text[i] > ' ' && text[i] <= '~';
-    if (len < 16 || !is_one_word) {
-        log_error("%s: holds no token of at least 16 characters; delete it and a new one is made",
-                  path);
-        return -EINVAL;
-    }
-    *ret = strdup(text);
-    return *ret ? 0 : -ENOMEM;
-}
-
-static int load_inputs(Manager *m, Registry **ret_registry)
-{
-    ConfigError config_error = {""};
-    RegistryError error = {""};
-
-    int r = config_load(m->options->config_path, &m->config, &config_error);
-    if (r < 0) {
-        log_error("%s", config_error.text);
-        return r;
-    }
-    r = registry_load(m->options->registry_path, ret_registry, &error);
-    if (r == -ENOENT)
-        log_error("there is no registry at %s: make one with 'services_api discover --write' or "
-                  "'services_api import FILE.yaml'",
-                  m->options->registry_path);
-    else if (r < 0)
-        log_error("%s", error.text);
-    if (r < 0)
-        return r;
-    const RegistryPc *self;
-    r = find_self(m, *ret_registry, &self, &error);
-    if (r < 0) {
-        log_error("%s", error.text);
-        return r;
-    }
-    return load_token(m->options->token_path, &m->token);
-}
 
 static int open_store(Manager *m)
 {
@@ -532,17 +390,19 @@ static int open_store(Manager *m)
     /* what it knew before: without it history merely begins anew */
     if (store_recall(path, clock_now().wall_ms, &m->recalls, &m->n_recalls) < 0)
         m->n_recalls = 0;
+    if (store_recall_boots(path, &m->boots, &m->n_boots) < 0)
+        m->n_boots = 0;
     if (m->n_recalls)
         qsort(m->recalls, m->n_recalls, sizeof *m->recalls, compare_recall);
     return history_new(path, m->nest, &m->history);
 }
 
-static void on_upgraded(void *userdata, int fd, const char *query, const void *extra,
+static void on_upgraded(void *userdata, int fd, GateRole role, const char *query, const void *extra,
                         size_t extra_len)
 {
     Routes *r = userdata;
 
-    stream_accept(r->stream, fd, query, extra, extra_len, clock_now());
+    stream_accept(r->stream, fd, role == ROLE_TOKEN, query, extra, extra_len, clock_now());
 }
 
 static int open_server(Manager *m)
@@ -560,14 +420,12 @@ static int open_server(Manager *m)
     HttpServerOptions options = {
         .routes = routes_table,
         .n_routes = routes_table_len,
-        .rules = {.hosts = (const char *const *)m->config->hosts.items,
-                  .n_hosts = m->config->hosts.n,
-                  .origins = (const char *const *)m->config->origins.items,
-                  .n_origins = m->config->origins.n},
+        .rules = manager_gate_rules(m),
         .token = m->token,
-        .actions_enabled = false,
+        .actions_enabled = m->config->feature_actions,
         .userdata = &m->routes,
         .upgraded = on_upgraded,
+        .refused = routes_action_refused,
     };
     r = http_server_new(m->nest, fds, n, &options, &m->server);
     if (r < 0) {
@@ -576,6 +434,11 @@ static int open_server(Manager *m)
     }
     m->routes.server = m->server;
     log_info("listening on %s", address);
+    if (!http_is_loopback(address))
+        log_warning(
+            "%s is open to other PCs: they need the token, which plain HTTP shows to whoever "
+            "can listen in between, and a Host of 'hosts' in config.yaml (%zu there)",
+            address, m->config->hosts.n);
     return 0;
 }
 
@@ -594,8 +457,6 @@ static int add_sources(Manager *m)
     int r = sd_event_new(&m->event);
     for (size_t i = 0; i < ELEMENTS(signals) && r >= 0; i++)
         r = sd_event_add_signal(m->event, NULL, signals[i], NULL, NULL);
-    if (r >= 0)
-        r = sd_event_add_signal(m->event, NULL, SIGHUP, on_hangup, m);
     if (r >= 0)
         r = nest_new(&m->nest);
     if (r >= 0)
@@ -625,8 +486,10 @@ static int make_parts(Manager *m, uint32_t interval_ms)
     char features[64];
     Now now = clock_now();
 
-    snprintf(features, sizeof features, "{\"actions\":%s,\"auto_fix\":%s}", "false", "false");
+    manager_write_features(m, features, sizeof features);
     int r = fleet_new(&fleet_ops, m, interval_ms, now.wall_ms / 1000, &m->fleet);
+    if (r >= 0)
+        fleet_ids_after(m->fleet, now.wall_ms, store_recall_last_id(m->options->db_path));
     if (r >= 0)
         r = stream_new(m->nest, &m->stream);
     if (r >= 0)
@@ -642,6 +505,10 @@ static int make_parts(Manager *m, uint32_t interval_ms)
                           on_incident, m, &m->incidents);
     if (r >= 0)
         r = notify_new(m->nest, m->config, m->store, NULL, now, &m->notify);
+    if (r >= 0)
+        r = manager_make_actions(m);
+    if (r >= 0)
+        r = manager_recall_silences(m, now);
     if (r < 0)
         return r;
     recall_incidents(m, now);
@@ -650,12 +517,19 @@ static int make_parts(Manager *m, uint32_t interval_ms)
     stream_set_publish(m->stream, m->publish);
     m->routes = (Routes){
         .fleet = m->fleet,
+        .silences = m->silences,
         .incidents = m->incidents,
         .publish = m->publish,
         .probe = m->probe,
         .store = m->store,
         .history = m->history,
         .stream = m->stream,
+        .notify = m->notify,
+        .actions = m->actions,
+        .auto_fix_set = m->auto_fix,
+        .actions_enabled = m->config->feature_actions,
+        .auto_fix = m->config->auto_fix,
+        .config = {.loaded_ms = now.wall_ms},
         .started = now,
     };
     return 0;
@@ -667,7 +541,7 @@ static int start(Manager *m)
     RegistryError error = {""};
 
     raise_limits();
-    int r = load_inputs(m, &registry);
+    int r = manager_load_inputs(m, &registry);
     if (r >= 0)
         r = add_sources(m);
     if (r >= 0)
@@ -682,16 +556,15 @@ static int start(Manager *m)
         return r;
     }
     m->book_us = clock_now().mono_us + FIRST_BOOK_US;
-    r = apply_registry(m, registry, &error);
+    r = manager_apply_registry(m, registry, &error);
     if (r < 0) {
         log_error("%s", error.text[0] ? error.text : strerror(-r));
         if (m->registry != registry)
             registry_free(registry);
         return r;
     }
-    r = registry_watch_new(m->event, m->nest, m->options->registry_path, on_registry, m, &m->watch);
-    if (r < 0)
-        log_error("%s: cannot be watched for changes: %s", m->options->registry_path, strerror(-r));
+    manager_recall_actions(m);
+    r = manager_watch_inputs(m);
     if (r >= 0)
         r = sd_event_source_set_prepare(m->nest_source, on_prepare);
     return r;
@@ -705,18 +578,22 @@ static void stop(Manager *m)
     }
     if (m->stream)
         stream_close_all(m->stream, 1001, "the daemon stops");
-    registry_watch_free(m->watch);
+    manager_unwatch_inputs(m);
     evidence_free(m->evidence);
     incidents_free(m->incidents);
     notify_free(m->notify);
     probe_free(m->probe);
     ssh_limiter_free(m->limiter);
     http_server_free(m->server); /* tells the waiting requests that nobody waits any more */
+    routes_action_done(&m->routes);
     routes_done(&m->routes);
+    actions_free(m->actions);
     stream_free(m->stream);
     history_free(m->history);
     publish_free(m->publish);
+    auto_fix_free(m->auto_fix);
     fleet_free(m->fleet);
+    silences_free(m->silences);
     store_close(m->store);
     sd_event_source_disable_unref(m->timer);
     sd_event_source_disable_unref(m->nest_source);
@@ -726,12 +603,13 @@ static void stop(Manager *m)
     registry_free(m->registry);
     config_free(m->config);
     free(m->recalls);
-    free(m->token);
+    free(m->boots);
+    explicit_bzero(m->token, sizeof m->token);
 }
 
 int manager_run(const ManagerOptions *options)
 {
-    Manager m = {.options = options, .timer_us = UINT64_MAX};
+    Manager m = {.options = options, .timer_us = UINT64_MAX, .inputs = {.loader = LOADER_INIT}};
 
     int r = start(&m);
     if (r >= 0) {

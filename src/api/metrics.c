@@ -193,6 +193,11 @@ static uint64_t cycle_lag(const MetricsDaemon *d)
     return d->late_us;
 }
 
+static uint64_t longest_turn(const MetricsDaemon *d)
+{
+    return d->turn_us;
+}
+
 static uint64_t queue_bytes(const MetricsDaemon *d)
 {
     return d->store.queue_bytes;
@@ -228,6 +233,11 @@ static uint64_t cut_off(const MetricsDaemon *d)
     return d->cut_off;
 }
 
+static uint64_t notices(const MetricsDaemon *d)
+{
+    return d->notices;
+}
+
 static const Family families[] = {
     {.name = "service_up",
      .help = "1: the service is as it is expected to be, 0: it is not. Absent while unknown.",
@@ -259,6 +269,10 @@ static const Family families[] = {
      .unit = "seconds",
      .help = "How late the most belated look of the last one to two intervals started.",
      .of_daemon = cycle_lag},
+    {.name = "loop_turn_seconds",
+     .unit = "seconds",
+     .help = "The longest turn of the event loop in the last one to two minutes.",
+     .of_daemon = longest_turn},
     {.name = "store_queue_bytes",
      .unit = "bytes",
      .help = "History that waits in memory for the disk.",
@@ -284,6 +298,7 @@ static const Family families[] = {
      .type = TYPE_COUNTER,
      .help = "WebSocket clients that were cut off because they read too slowly.",
      .of_daemon = cut_off},
+    {.name = "notices_waiting", .help = "Notices that wait to be sent.", .of_daemon = notices},
 };
 
 /* ---- families ---- */
@@ -437,15 +452,18 @@ void metrics_write(Buffer *out, const Fleet *f, const MetricsDaemon *daemon)
 
 /* ---- the body in hand ---- */
 
-const char *metrics_body(Metrics *m, const Fleet *f, Store *store, const Stream *stream, Now now,
-                         size_t *ret_len)
+const char *metrics_body(Metrics *m, const Fleet *f, Store *store, const Stream *stream,
+                         const Notify *notify, Now now, size_t *ret_len)
 {
     MetricsDaemon daemon = {
         .clients = stream_clients(stream),
         .cut_off = stream_cut_off(stream),
         .late_us = fleet_late_us(f, now),
+        .notices = notify_waiting(notify),
     };
 
+    metrics_note_turn(m, 0, now.mono_us);
+    daemon.turn_us = MAX(m->turn_us, m->turn_before_us);
     if (!m->built_us || now.mono_us >= m->built_us + METRICS_HOLD_US || buffer_error(&m->body)) {
         store_stats(store, &daemon.store);
         m->body.max = METRICS_MAX;
@@ -457,6 +475,16 @@ const char *metrics_body(Metrics *m, const Fleet *f, Store *store, const Stream 
         return NULL;
     *ret_len = m->body.len;
     return m->body.data;
+}
+
+void metrics_note_turn(Metrics *m, uint64_t took_us, uint64_t now_us)
+{
+    if (now_us >= m->turns_us + METRICS_TURNS_US) {
+        m->turn_before_us = now_us < m->turns_us + 2 * METRICS_TURNS_US ? m->turn_us : 0;
+        m->turn_us = 0;
+        m->turns_us = now_us;
+    }
+    m->turn_us = MAX(m->turn_us, took_us);
 }
 
 void metrics_done(Metrics *m)

@@ -1,9 +1,8 @@
 /* One message by libcurl.
  *
- * Like the health looks (probe-http-curl.c) a send resolves its host off the loop and pins the
- * addresses, because libcurl's own resolver would block. Unlike them it must know how the whole
- * exchange ended, so the reply is read to its end, or until it is too long, which then changes
- * nothing: the status has been said by then.
+ * The way to the server is that of the health looks (curl-name.c). Unlike them a send must know how
+ * the whole exchange ended, so the reply is read to its end, or until it is too long, which then
+ * changes nothing: the status has been said by then.
  *
  * The URL may be a secret (a webhook's token is in its path). It is given to libcurl and to nobody
  * else: results are made of our words and curl_easy_strerror(), never of the error buffer, the URL
@@ -12,35 +11,26 @@
  * A password leaves this PC only inside TLS; without TLS it is an error, not a fallback. */
 #include "api/notify-send.h"
 
-#include <arpa/inet.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "basic/buffer.h"
+#include "api/curl-name.h"
 #include "basic/macro.h"
 #include "basic/text.h"
-#include "common/curl-glue.h"
 
-#define PIN_MAX    1024
-#define HEADER_MAX 2048
+#define ADDRESS_MAX 2048
 
 struct Sender {
-    CurlGlue *glue;
-    Resolver *resolver;
+    CurlNames names;
 };
 
 struct Send {
-    Sender *sender;
-    CurlTransfer transfer;
-    ResolveQuery query;
-    struct curl_slist *headers, *recipients, *pinned;
-    char *scheme, *host, *port;
+    CurlNamed named;
+    struct curl_slist *headers, *recipients;
     char *body;
     size_t len, sent, received;
     uint64_t deadline_us;
-    bool resolving, added;
     SendDone done;
     void *userdata;
 };
@@ -52,10 +42,10 @@ int sender_new(Nest *nest, ResolveLookup lookup, Sender **ret)
 {
     CLEANUP(sender_freep) Sender *s = calloc(1, sizeof *s);
 
-    if (!s || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (!s)
         return -ENOMEM;
-    int r = curl_glue_new(nest, &s->glue);
-    if (r < 0 || (r = resolver_new(nest, lookup, &s->resolver)) < 0)
+    int r = curl_names_init(&s->names, nest, lookup);
+    if (r < 0)
         return r;
     *ret = TAKE_PTR(s);
     return 0;
@@ -64,8 +54,7 @@ int sender_new(Nest *nest, ResolveLookup lookup, Sender **ret)
 Sender *sender_free(Sender *s)
 {
     if (s) {
-        curl_glue_free(s->glue);
-        resolver_free(s->resolver);
+        curl_names_done(&s->names);
         free(s);
     }
     return NULL;
@@ -73,19 +62,19 @@ Sender *sender_free(Sender *s)
 
 uint64_t sender_next_us(const Sender *s)
 {
-    return curl_glue_next_us(s->glue);
+    return curl_glue_next_us(s->names.glue);
 }
 
 void sender_tick(Sender *s, Now now)
 {
-    curl_glue_tick(s->glue, now);
+    curl_glue_tick(s->names.glue, now);
 }
 
 /* ---- the end ---- */
 
 static bool is_mail(const Send *s)
 {
-    return strncmp(s->scheme, "smtp", 4) == 0;
+    return strncmp(s->named.scheme, "smtp", 4) == 0;
 }
 
 static void judge_status(long status, SendResult *r)
@@ -116,7 +105,7 @@ static void judge_mail(CURLcode code, long status, SendResult *r)
 
 static void on_done(CurlTransfer *t, CURLcode code)
 {
-    Send *s = container_of(t, Send, transfer);
+    Send *s = container_of(t, Send, named.transfer);
     SendResult r = {0};
     long status = 0;
 
@@ -130,7 +119,7 @@ static void on_done(CurlTransfer *t, CURLcode code)
         text_copy(r.text, sizeof r.text, "the server answers something that is no HTTP");
     else
         text_copy(r.text, sizeof r.text, curl_easy_strerror(code));
-    s->added = false;
+    s->named.added = false;
     s->done(s->userdata, &r);
 }
 
@@ -143,7 +132,7 @@ void send_overdue(const Send *s, SendResult *ret)
 {
     *ret = (SendResult){0};
     text_copy(ret->text, sizeof ret->text,
-              s->resolving ? "its name cannot be resolved in time" : "no answer in time");
+              s->named.resolving ? "its name cannot be resolved in time" : "no answer in time");
 }
 
 /* ---- the transfer ---- */
@@ -166,33 +155,11 @@ static size_t on_upload(char *data, size_t size, size_t n, void *userdata)
     return len;
 }
 
-static int set_common(Send *s, const char *url)
+static int set_common(Send *s)
 {
-    CURL *e = s->transfer.easy;
-    const struct {
-        CURLoption option;
-        long value;
-    } numbers[] = {
-        {CURLOPT_NOSIGNAL, 1},
-        {CURLOPT_TIMEOUT_MS, NOTIFY_TIMEOUT_MS},
-        {CURLOPT_CONNECTTIMEOUT_MS, NOTIFY_TIMEOUT_MS},
-        {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
-        {CURLOPT_FORBID_REUSE, 1},
-        {CURLOPT_FOLLOWLOCATION, 0},
-        {CURLOPT_DISALLOW_USERNAME_IN_URL, 1},
-        {CURLOPT_SSL_VERIFYPEER, 1},
-        {CURLOPT_SSL_VERIFYHOST, 2},
-    };
+    CURL *e = s->named.transfer.easy;
 
-    for (size_t i = 0; i < ELEMENTS(numbers); i++)
-        if (curl_easy_setopt(e, numbers[i].option, numbers[i].value) != CURLE_OK)
-            return -ENOMEM;
-    if (curl_easy_setopt(e, CURLOPT_URL, url) != CURLE_OK ||
-        curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https,smtp,smtps") != CURLE_OK ||
-        curl_easy_setopt(e, CURLOPT_PROXY, "") != CURLE_OK ||
-        curl_easy_setopt(e, CURLOPT_NOPROXY, "*") != CURLE_OK ||
-        curl_easy_setopt(e, CURLOPT_USERAGENT, "services_api") != CURLE_OK ||
-        curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply) != CURLE_OK ||
+    if (curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply) != CURLE_OK ||
         curl_easy_setopt(e, CURLOPT_WRITEDATA, s) != CURLE_OK ||
         curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_reply) != CURLE_OK ||
         curl_easy_setopt(e, CURLOPT_HEADERDATA, s) != CURLE_OK)
@@ -212,7 +179,7 @@ static int append(struct curl_slist **list, const char *text)
 
 static int set_http(Send *s, const SendRequest *q)
 {
-    CURL *e = s->transfer.easy;
+    CURL *e = s->named.transfer.easy;
     int r = append(&s->headers, "Expect:"); /* no second of waiting for "100 Continue" */
 
     for (size_t i = 0; i < q->n_headers && r >= 0; i++)
@@ -238,13 +205,13 @@ static bool is_loopback(const char *host)
 
 static int set_mail(Send *s, const SendRequest *q)
 {
-    CURL *e = s->transfer.easy;
+    CURL *e = s->named.transfer.easy;
     /* to this PC nothing is gained by TLS, and its mail server's certificate is seldom a real one
      */
-    long tls = is_loopback(s->host) ? CURLUSESSL_NONE
-               : q->password        ? CURLUSESSL_ALL
-                                    : CURLUSESSL_TRY;
-    char from[HEADER_MAX], to[HEADER_MAX];
+    long tls = is_loopback(s->named.host) ? CURLUSESSL_NONE
+               : q->password              ? CURLUSESSL_ALL
+                                          : CURLUSESSL_TRY;
+    char from[ADDRESS_MAX], to[ADDRESS_MAX];
 
     if (!q->mail_from || !q->mail_to || !q->body)
         return -EINVAL;
@@ -267,115 +234,14 @@ static int set_mail(Send *s, const SendRequest *q)
     return 0;
 }
 
-static int transfer_start(Send *s)
+static void on_failed(CurlNamed *n, int error)
 {
-    int r = curl_glue_add(s->sender->glue, &s->transfer);
-
-    s->added = r >= 0;
-    return r;
-}
-
-/* ---- the name ---- */
-
-static void address_append(Buffer *b, const struct sockaddr_storage *a)
-{
-    char text[INET6_ADDRSTRLEN];
-    const void *raw = a->ss_family == AF_INET
-                          ? (const void *)&((const struct sockaddr_in *)a)->sin_addr
-                          : (const void *)&((const struct sockaddr_in6 *)a)->sin6_addr;
-
-    if (inet_ntop(a->ss_family, raw, text, sizeof text))
-        buffer_printf(b, a->ss_family == AF_INET ? "%s" : "[%s]", text);
-}
-
-static int pin(Send *s, const ResolveAnswer *a)
-{
-    CLEANUP(buffer_done) Buffer b = BUFFER_INIT(PIN_MAX);
-
-    buffer_printf(&b, "%s:%s:", s->host, s->port);
-    for (size_t i = 0; i < a->n; i++) {
-        if (i)
-            buffer_char(&b, ',');
-        address_append(&b, &a->addresses[i]);
-    }
-    if (buffer_error(&b))
-        return buffer_error(&b);
-    int r = append(&s->pinned, buffer_cstr(&b));
-    if (r < 0)
-        return r;
-    if (curl_easy_setopt(s->transfer.easy, CURLOPT_RESOLVE, s->pinned) != CURLE_OK)
-        return -ENOMEM;
-    return transfer_start(s);
-}
-
-static void on_answer(ResolveQuery *query, const ResolveAnswer *a)
-{
-    Send *s = container_of(query, Send, query);
+    Send *s = container_of(n, Send, named);
     SendResult r = {0};
 
-    s->resolving = false;
-    if (a->error >= 0 && pin(s, a) >= 0)
-        return;
     text_copy(r.text, sizeof r.text,
-              a->error == -ENOENT ? "there is no host of that name"
-                                  : "its name cannot be resolved");
+              error == -ENOENT ? "there is no host of that name" : "its name cannot be resolved");
     s->done(s->userdata, &r);
-}
-
-static bool is_literal(const char *host)
-{
-    uint8_t address[16];
-
-    return host[0] == '[' || inet_pton(AF_INET, host, address) == 1;
-}
-
-/* An answer from memory that is an error would end the send before its owner knows it: the deadline
- * passes at once instead, which the owner's next look finds. */
-static int name_start(Send *s, Now now)
-{
-    ResolveAnswer a;
-
-    if (is_literal(s->host) || strcasecmp(s->host, "localhost") == 0)
-        return transfer_start(s);
-    int r = resolve_start(s->sender->resolver, s->host, &s->query, now, &a);
-    if (r < 0)
-        return r;
-    if (r > 0 && a.error >= 0)
-        return pin(s, &a);
-    s->resolving = true;
-    if (r > 0)
-        s->deadline_us = now.mono_us;
-    return 0;
-}
-
-static int url_part(CURLU *u, CURLUPart part, unsigned flags, char **ret)
-{
-    char *text = NULL;
-
-    if (curl_url_get(u, part, &text, flags) != CURLUE_OK)
-        return -EINVAL;
-    *ret = strdup(text);
-    curl_free(text);
-    return *ret ? 0 : -ENOMEM;
-}
-
-static int url_parts(Send *s, const char *url)
-{
-    CURLU *u = curl_url();
-    int r = 0;
-
-    if (!u)
-        return -ENOMEM;
-    if (curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER) != CURLUE_OK)
-        r = -EINVAL;
-    if (r >= 0)
-        r = url_part(u, CURLUPART_SCHEME, 0, &s->scheme);
-    if (r >= 0)
-        r = url_part(u, CURLUPART_HOST, 0, &s->host);
-    if (r >= 0)
-        r = url_part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT, &s->port);
-    curl_url_cleanup(u);
-    return r;
 }
 
 int send_new(Sender *sender, const SendRequest *q, Now now, SendDone done, void *userdata,
@@ -385,26 +251,23 @@ int send_new(Sender *sender, const SendRequest *q, Now now, SendDone done, void 
 
     if (!s)
         return -ENOMEM;
-    s->sender = sender;
     s->done = done;
     s->userdata = userdata;
-    s->transfer.done = on_done;
-    s->query.answer = on_answer;
     s->deadline_us = now.mono_us + (NOTIFY_TIMEOUT_MS + 1000) * USEC_PER_MSEC;
     s->len = q->body ? q->len : 0;
     s->body = malloc(s->len + 1);
-    s->transfer.easy = curl_easy_init();
-    if (!s->transfer.easy || !s->body)
+    if (!s->body)
         return -ENOMEM;
     if (q->body)
         memcpy(s->body, q->body, s->len);
-    int r = url_parts(s, q->url);
+    int r = curl_named_init(&s->named, &sender->names, q->url, "http,https,smtp,smtps",
+                            NOTIFY_TIMEOUT_MS, on_done, on_failed);
     if (r >= 0)
-        r = set_common(s, q->url);
+        r = set_common(s);
     if (r >= 0)
         r = is_mail(s) ? set_mail(s, q) : set_http(s, q);
     if (r >= 0)
-        r = name_start(s, now);
+        r = curl_named_start(&s->named, now);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(s);
@@ -415,16 +278,9 @@ Send *send_free(Send *s)
 {
     if (!s)
         return NULL;
-    resolve_cancel(s->sender->resolver, &s->query);
-    if (s->added)
-        curl_glue_remove(s->sender->glue, &s->transfer);
-    curl_easy_cleanup(s->transfer.easy);
+    curl_named_done(&s->named);
     curl_slist_free_all(s->headers);
     curl_slist_free_all(s->recipients);
-    curl_slist_free_all(s->pinned);
-    free(s->scheme);
-    free(s->host);
-    free(s->port);
     free(s->body);
     free(s);
     return NULL;

@@ -7,11 +7,12 @@
  *
  * Who knows of an incident is kept per incident that is open: a recovery goes only where the
  * opening was queued. An incident that was open before anything was configured is known with no
- * channel, so it is never told late.
+ * channel, so it is never told late. One that is held (silenced, or acknowledged before it opened)
+ * is told late on purpose: when it is no longer held.
  *
- * The heartbeat has its own transfer. It stops when an incident is open, or when history cannot be
- * written: whoever waits for it shall then come and look. The first one goes a full period after
- * the start: a daemon that dies again and again sends none. */
+ * The heartbeat has its own transfer. It stops when an incident is open that is not held, or when
+ * history cannot be written: whoever waits for it shall then come and look. The first one goes a
+ * full period after the start: a daemon that dies again and again sends none. */
 #include "api/notify.h"
 
 #include <errno.h>
@@ -48,12 +49,15 @@ typedef struct Channel {
 typedef struct Known {
     int64_t incident;
     unsigned told; /* bit of each channel that the opening was queued for */
+    bool held;     /* the opening is still to be queued */
 } Known;
 
 struct Notify {
+    Nest *nest;
+    ResolveLookup lookup;
     const Config *config;
     Store *store;
-    Sender *sender; /* NULL: nothing is configured */
+    Sender *sender; /* NULL: nothing was ever configured */
     Channel channels[NOTIFY_CHANNEL_MAX];
     Notice *first;
     size_t n;
@@ -96,10 +100,14 @@ static Known *add_known(Notify *n, int64_t incident)
     return k;
 }
 
-void notify_was_open(Notify *n, int64_t incident)
+void notify_was_open(Notify *n, int64_t incident, bool held)
 {
-    if (!find_known(n, incident))
-        add_known(n, incident);
+    Known *k = find_known(n, incident);
+
+    if (!k)
+        k = add_known(n, incident);
+    if (k)
+        k->held = held;
 }
 
 /* ---- the list ---- */
@@ -200,12 +208,16 @@ void notify_incident(Notify *n, const StoreIncident *i, Now now)
     bool open = strcmp(i->state, "open") == 0, closed = strcmp(i->state, "closed") == 0;
     Known *k = find_known(n, i->id);
 
-    if (closed && !k && strcmp(i->kind, "reboot") == 0)
+    if (closed && !k && !i->held && strcmp(i->kind, "reboot") == 0)
         queue_all(n, ~0U, i, "opened", now); /* it begins and ends in one: one notice */
     if (open && !k) {
         k = add_known(n, i->id);
         if (k)
-            k->told = queue_all(n, ~0U, i, "opened", now);
+            k->held = true;
+    }
+    if (open && k && k->held && !i->held) {
+        k->held = false;
+        k->told = queue_all(n, ~0U, i, "opened", now);
     } else if (closed && k) {
         queue_all(n, k->told, i, "recovered", now);
         *k = n->known[--n->n_known];
@@ -366,8 +378,11 @@ static bool is_well(const Notify *n)
 {
     StoreStats stats;
 
+    for (size_t i = 0; i < n->n_known; i++)
+        if (!n->known[i].held)
+            return false;
     store_stats(n->store, &stats);
-    return n->n_known == 0 && !stats.error[0];
+    return !stats.error[0];
 }
 
 static void beat(Notify *n, Now now)
@@ -424,21 +439,41 @@ void notify_run(Notify *n, Now now)
 
 /* ---- life ---- */
 
-static bool open_channels(Notify *n)
+/* As the config says; what is under way is left to itself. */
+static int open_channels(Notify *n)
 {
     bool any = n->config->notify_heartbeat_url != NULL;
 
     for (unsigned i = 0; i < NOTIFY_CHANNEL_MAX; i++) {
         Channel *c = &n->channels[i];
         const char *why = "";
-        *c = (Channel){.notify = n, .which = (NotifyChannel)i};
+        c->notify = n;
+        c->which = (NotifyChannel)i;
         int r = notify_channel_state(n->config, c->which, &why);
         if (r < 0)
             log_error("notify: %s; no mail is sent", why);
         c->on = r > 0;
         any = any || c->on;
     }
-    return any;
+    return any && !n->sender ? sender_new(n->nest, n->lookup, &n->sender) : 0;
+}
+
+/* What was held back because of the old settings is tried at once by the new ones. */
+int notify_configure(Notify *n, const Config *config, Now now)
+{
+    n->config = config;
+    int r = open_channels(n);
+    for (unsigned i = 0; i < NOTIFY_CHANNEL_MAX; i++) {
+        n->channels[i].due_us = 0;
+        n->channels[i].failures = 0;
+    }
+    for (Notice *x = n->first, *next; x; x = next) {
+        next = x->next;
+        if (!n->channels[x->channel].on && !is_sending(n, x))
+            give_up(n, x, "the config no longer has this channel", now);
+    }
+    n->beat_us = MIN(n->beat_us, now.mono_us + config->notify_heartbeat_s * USEC_PER_SEC);
+    return r;
 }
 
 int notify_new(Nest *nest, const Config *config, Store *store, ResolveLookup lookup, Now now,
@@ -448,10 +483,12 @@ int notify_new(Nest *nest, const Config *config, Store *store, ResolveLookup loo
 
     if (!n)
         return -ENOMEM;
+    n->nest = nest;
+    n->lookup = lookup;
     n->config = config;
     n->store = store;
     n->beat_us = now.mono_us + config->notify_heartbeat_s * USEC_PER_SEC;
-    int r = open_channels(n) ? sender_new(nest, lookup, &n->sender) : 0;
+    int r = open_channels(n);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(n);

@@ -20,17 +20,22 @@
 
 typedef struct Notify Notify;
 
-/* config and store outlive it. lookup: NULL, or a test's. */
+/* config (until notify_configure()) and store outlive it. lookup: NULL, or a test's. */
 int notify_new(Nest *nest, const Config *config, Store *store, ResolveLookup lookup, Now now,
                Notify **ret);
+/* Another config from now on; the old one may go. What is under way ends by its own rules; what
+ * waits for a channel that is gone is given up. -ENOMEM: nothing is sent any more. */
+int notify_configure(Notify *n, const Config *config, Now now);
 Notify *notify_free(Notify *n); /* what is under way is cut off; the next daemon sends it again */
 
 /* At the start: the incidents that are open already, then the outbox that an earlier daemon left.
  */
-void notify_was_open(Notify *n, int64_t incident);
+void notify_was_open(Notify *n, int64_t incident, bool held);
 void notify_recall(Notify *n, const char *db_path, Now now);
 
-/* An incident is new or changed; call it right before store_add_incident(). */
+/* An incident is new or changed; call it right before store_add_incident(). While it is held its
+ * opening is not queued; once it is not it is, if the incident is still open. A held one does not
+ * stop the heartbeat. */
 void notify_incident(Notify *n, const StoreIncident *i, Now now);
 
 void notify_tick(Notify *n, Now now); /* each second */

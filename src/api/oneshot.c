@@ -13,6 +13,7 @@
 #include "api/config.h"
 #include "api/probe.h"
 #include "api/transport-ssh.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
@@ -162,8 +163,8 @@ static int load(Oneshot *o, const char *registry_path, const char *config_path, 
                           &registry_error);
     } else if (r == -ENOENT) {
         snprintf(registry_error.text, sizeof registry_error.text,
-                 "there is no registry at %s: make one with 'services_api discover --write' or "
-                 "'services_api import FILE.yaml'",
+                 _("there is no registry at %s: make one with 'services_api discover --write' or "
+                   "'services_api import FILE.yaml'"),
                  registry_path);
     }
     text_copy(error, size, registry_error.text);

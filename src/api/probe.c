@@ -233,6 +233,8 @@ static void on_transport_state(void *userdata, Cause cause)
             b->cause = CAUSE_NOT_CHECKED_YET;
         }
     }
+    if (cause == CAUSE_NONE)
+        fleet_pc_boot(p->pc, p->transport->boot_id);
     probe_tell_fleet(p);
     if (cause == CAUSE_NONE)
         ask_about(p, clock_now());

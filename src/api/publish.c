@@ -38,6 +38,7 @@ struct Publish {
     PublishCallback callback;
     void *userdata;
     char *features;
+    bool features_changed; /* since the last delta */
     char stream[17];
     uint64_t seq;
     Now now; /* of the last flush: bodies that are asked for in between count hours by it */
@@ -110,6 +111,19 @@ void publish_set_alerts(Publish *p, void (*write)(void *userdata, Buffer *out), 
 {
     p->write_alerts = write;
     p->alerts_userdata = userdata;
+}
+
+int publish_features(Publish *p, const char *features_json)
+{
+    if (strcmp(p->features, features_json) == 0)
+        return 0;
+    char *copy = strdup(features_json);
+    if (!copy)
+        return -ENOMEM;
+    free(p->features);
+    p->features = copy;
+    p->features_changed = true;
+    return 0;
 }
 
 void publish_alert(Publish *p, const char *json, size_t len)
@@ -219,6 +233,8 @@ static char *build_delta(const Publish *p, Now now, size_t *ret_len)
     write_collected(&b, "removed", &p->removed);
     write_collected(&b, "transitions", &p->transitions);
     write_collected(&b, "alerts", &p->alerts);
+    if (p->features_changed)
+        json_raw(&b, "features", p->features, strlen(p->features));
     json_close_object(&b);
     return buffer_take(&b, ret_len);
 }
@@ -230,12 +246,13 @@ static bool has_news(const Publish *p)
     for (size_t i = 0; i < ELEMENTS(collected); i++)
         if (collected[i]->len || buffer_error(collected[i]))
             return true;
-    return fleet_has_marks(p->fleet);
+    return p->features_changed || fleet_has_marks(p->fleet);
 }
 
 static void clear_news(Publish *p)
 {
     fleet_clear_marks(p->fleet);
+    p->features_changed = false;
     buffer_done(&p->transitions);
     buffer_done(&p->removed);
     buffer_done(&p->alerts);
@@ -267,6 +284,7 @@ void publish_hello(Publish *p, Buffer *out)
     json_open_object(out, NULL);
     json_string(out, "type", "hello");
     json_int(out, "protocol", PROTOCOL_VERSION);
+    json_string(out, "version", SERVICES_MONITOR_VERSION);
     json_string(out, "stream", p->stream);
     json_int(out, "seq", (int64_t)p->seq);
     json_raw(out, "features", p->features, strlen(p->features));

@@ -31,6 +31,10 @@ void publish_removed(Publish *p, const char *app_id,
                      const char *pc_id);                      /* app_id NULL: the PC itself */
 void publish_alert(Publish *p, const char *json, size_t len); /* one alert object, ready-made */
 
+/* The features in force from now on: every hello has them, and the next delta tells those who are
+ * connected. -ENOMEM: as before. */
+int publish_features(Publish *p, const char *features_json);
+
 /* Who writes the members of a snapshot's alerts array; NULL: it stays empty. */
 void publish_set_alerts(Publish *p, void (*write)(void *userdata, Buffer *out), void *userdata);
 

@@ -180,8 +180,13 @@ static Verdict judge_inactive(const Case *c)
     if (u->load == LOAD_BAD_SETTING || u->load == LOAD_ERROR)
         return verdict(ACTUAL_INACTIVE, CAUSE_BAD_SETTING);
     bool has_run = u->inactive_enter_ms != 0 || u->exec_exit_ms != 0;
-    if (u->oneshot && !u->remain_after_exit && has_run && strcmp(u->result, "success") == 0)
-        return verdict(ACTUAL_FINISHED, CAUSE_NONE);
+    if (u->oneshot && !u->remain_after_exit) {
+        if (has_run && strcmp(u->result, "success") == 0)
+            return verdict(ACTUAL_FINISHED, CAUSE_NONE);
+        /* systemd forgets a unit that nothing refers to, and with it that it ever ran */
+        if (!has_run && (c->track->stored == ACTUAL_FINISHED || c->track->is_guess))
+            return verdict(ACTUAL_FINISHED, CAUSE_NONE);
+    }
     /* between a crash and systemd's restart the unit is inactive for a moment */
     if (c->track->shown.actual == ACTUAL_FAILED &&
         memcmp(u->invocation, c->track->invocation, 16) == 0 &&
@@ -293,7 +298,7 @@ static uint32_t hints_of(const Case *c)
 /* A oneshot at work is doing what it should, however long it takes. */
 static bool is_oneshot_at_work(const Case *c)
 {
-    return c->want->unit && c->facts->unit.oneshot && c->facts->unit.active == ACTIVE_ACTIVATING;
+    return c->facts->unit.oneshot && c->facts->unit.active == ACTIVE_ACTIVATING;
 }
 
 static Verdict judge(const Case *c)
@@ -343,8 +348,7 @@ static void add_change(Track *t, const Case *c, Changes *out, Actual to, Cause c
 {
     const UnitFacts *u = &c->facts->unit;
 
-    if (out->n == CHANGES_MAX)
-        return;
+    /* a missed end and a crash pair are the most there can be: three of CHANGES_MAX */
     Change *row = &out->rows[out->n++];
     *row = (Change){
         .from = t->stored,
@@ -392,11 +396,15 @@ static int64_t begin_of(const Case *c, const Verdict *v)
 static void add_missed_end(Track *t, const Case *c, Changes *out, const uint8_t ended[16])
 {
     const UnitFacts *u = &c->facts->unit;
-    bool crashed = u->n_restarts > t->n_restarts;
+    bool rebooted = c->pc->rebooted_us && c->pc->rebooted_us >= t->shown_since_us;
+    bool crashed = !rebooted && u->n_restarts > t->n_restarts;
     int64_t ts = corrected(c, u->inactive_enter_ms, c->now.wall_ms);
 
     add_change(t, c, out, crashed ? ACTUAL_FAILED : ACTUAL_INACTIVE,
-               crashed ? CAUSE_UNIT_FAILED : CAUSE_STOPPED, ts);
+               rebooted  ? CAUSE_REBOOTED
+               : crashed ? CAUSE_UNIT_FAILED
+                         : CAUSE_STOPPED,
+               ts);
     Change *row = &out->rows[out->n - 1];
     memcpy(row->invocation, ended, 16);
     row->exec_code = row->exec_status = 0; /* those of the present run */
@@ -442,7 +450,7 @@ static void follow_runs(Track *t, const Case *c, Changes *out)
             t->runs++;
         if (restarted_unseen && active && is_up(t->stored) && !u->oneshot)
             add_missed_end(t, c, out, ended);
-        t->run_failed = false;
+        t->run_failed = t->run_began = false;
         t->run_was_active = first && active;
         /* one that ran before we came is as old as systemd says */
         t->active_since_us = t->run_was_active ? begun_us(c, u->active_enter_ms) : c->now.mono_us;
@@ -450,6 +458,13 @@ static void follow_runs(Track *t, const Case *c, Changes *out)
     if (active && !t->run_was_active) {
         t->run_was_active = true;
         t->active_since_us = c->now.mono_us;
+    }
+    /* systemd names the next run a little before it begins, while the last one still counts as
+     * failed */
+    bool begun = active || (u->active == ACTIVE_ACTIVATING && !unit_has_failed(u));
+    if (begun && !t->run_began) {
+        t->run_began = true;
+        t->run_failed = false;
     }
     t->seen_until_ms = 0;
     t->n_restarts = u->n_restarts;
@@ -468,7 +483,8 @@ static void add_crash_pair(Track *t, const Case *c, Changes *out, const Verdict 
     if (t->pairs++ >= PAIRS_MAX)
         return;
     add_change(t, c, out, ACTUAL_STARTING, CAUSE_STARTING,
-               corrected(c, u->active_enter_ms, c->now.wall_ms));
+               t->run_was_active ? corrected(c, u->active_enter_ms, c->now.wall_ms)
+                                 : begin_of(c, v));
     out->rows[out->n - 1].wants_journal = false;
     add_change(t, c, out, ACTUAL_FAILED, v->cause, begin_of(c, v));
 }
@@ -487,7 +503,10 @@ static void settle(Track *t, const Case *c, Changes *out, const Verdict *v)
     if (t->is_guess && (is_healthy(v->actual) || c->want->expected == EXPECTED_STOPPED))
         t->stored = ACTUAL_UNKNOWN; /* well then and now: whatever that was called is no news */
     t->is_guess = false;
-    bool new_corpse = v->actual == ACTUAL_FAILED && t->run_was_active && !t->run_failed;
+    /* one that died before it was active counts, too; but a job that fails again is no crash loop
+     */
+    bool lived = t->run_began && (t->run_was_active || !c->facts->unit.oneshot);
+    bool new_corpse = v->actual == ACTUAL_FAILED && lived && !t->run_failed;
     if (v->actual == ACTUAL_FAILED)
         t->run_failed = true;
     if (t->stored == ACTUAL_UNKNOWN) {
@@ -495,7 +514,7 @@ static void settle(Track *t, const Case *c, Changes *out, const Verdict *v)
         t->stored_ms = 0;
     } else if (v->actual != t->stored) {
         add_change(t, c, out, v->actual, v->cause, begin_of(c, v));
-    } else if (new_corpse && t->stored_ms) {
+    } else if (new_corpse) {
         add_crash_pair(t, c, out, v);
     }
 }
@@ -509,8 +528,7 @@ static void show(Track *t, const Case *c, const Verdict *v, const Changes *out)
         if (first && v->actual == t->stored && t->stored_ms)
             t->since_ms = t->stored_ms;
     }
-    bool held =
-        v->actual == ACTUAL_FAILED && c->want->unit && c->facts->unit.active == ACTIVE_INACTIVE;
+    bool held = v->actual == ACTUAL_FAILED && c->facts->unit.active == ACTIVE_INACTIVE;
     if (!held)
         t->hold_since_us = 0;
     else if (t->hold_since_us == 0)
@@ -584,6 +602,7 @@ static const char *const cause_sentences[CAUSE_MAX] = {
     [CAUSE_SHELL_BROKEN] = "its login shell does not answer",
     [CAUSE_SSH_CONFIG] = "the ssh configuration has an error",
     [CAUSE_SSH_FAILED] = "ssh failed",
+    [CAUSE_REBOOTED] = "it was rebooted",
 };
 
 const char *cause_sentence(Cause cause)
@@ -628,6 +647,7 @@ void reconcile_sentence(const Verdict *v, const Want *want, const PcFacts *pc, c
     case CAUSE_NOT_FOUND:
         snprintf(ret, size, "there is no unit %s on this PC", want->unit ? want->unit : "");
         return;
+    case CAUSE_REBOOTED: text_copy(ret, size, "its PC was rebooted"); return;
     case CAUSE_PORT_CLOSED: snprintf(ret, size, "port %u is closed", want->port); return;
     case CAUSE_PORT_FOREIGN: return foreign_sentence(want, &facts->port, ret, size);
     case CAUSE_PORT_NOT_ACCEPTING:

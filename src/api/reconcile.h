@@ -39,7 +39,8 @@ typedef struct Track {
     int64_t seen_until_ms;  /* wall: up to here an earlier daemon saw it healthy; 0: unknown (see
                                reconcile_recall) */
     uint8_t invocation[16]; /* the run that was last judged */
-    bool run_was_active;    /* that run reached active */
+    bool run_began;         /* that run was seen activating or active */
+    bool run_was_active;    /* it reached active */
     bool run_failed;        /* and failed: a further look at the same corpse is no further crash */
     uint32_t runs;          /* runs seen beyond the first */
     uint32_t n_restarts;    /* systemd's count at the last look */

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 #include "common/name.h"
@@ -46,20 +47,22 @@ static bool is_health(const char *s)
 }
 
 #define RIGHT_ID \
-    "use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64"
+    N_("use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64")
 #define RIGHT_HOST \
-    "use the name of a Host entry in ~/.ssh/config: letters, digits, '.', '_' and '-'"
-#define RIGHT_UNIT "use its full name, like sqlite_api.service"
-#define RIGHT_PORT "use a number from 1 to 65535"
-#define RIGHT_MS   "use a number from 100 to 3599500"
+    N_("use the name of a Host entry in ~/.ssh/config: letters, digits, '.', '_' and '-'")
+#define RIGHT_UNIT N_("use its full name, like sqlite_api.service")
+#define RIGHT_PORT N_("use a number from 1 to 65535")
+#define RIGHT_MS   N_("use a number from 100 to 3599500")
 #define RIGHT_HEALTH \
-    "use a path like /health or a URL like http://host:8080/health, without user and password"
-#define RIGHT_BOOL "use true or false"
-#define RIGHT_LINE "use one line of text without control characters, at most "
+    N_("use a path like /health or a URL like http://host:8080/health, without user and password")
+#define RIGHT_BOOL  N_("use true or false")
+#define RIGHT_TAG   N_("use one line of text without control characters, at most 64 bytes")
+#define RIGHT_TITLE N_("use one line of text without control characters, at most 128 bytes")
+#define RIGHT_NOTE  N_("use one line of text without control characters, at most 1024 bytes")
 
-#define KEY(type, name)                                                               \
-    {                                                                                 \
-#name, offsetof(type, name), COLUMN_TEXT, true, name_is_id, "an id", RIGHT_ID \
+#define KEY(type, name)                                                                   \
+    {                                                                                     \
+#name, offsetof(type, name), COLUMN_TEXT, true, name_is_id, N_("an id"), RIGHT_ID \
     }
 #define TEXT(type, name, field, valid, what, right)                         \
     {                                                                       \
@@ -72,34 +75,38 @@ static bool is_health(const char *s)
 
 static const RegistryColumn pc_columns[] = {
     KEY(RegistryPc, pc_id),
-    TEXT(RegistryPc, "ssh_host", ssh_host, name_is_ssh_host, "an ssh host", RIGHT_HOST),
-    OTHER(RegistryPc, "pc_is_self", is_self, COLUMN_BOOL, "a truth value", RIGHT_BOOL),
-    OTHER(RegistryPc, "may_sleep", may_sleep, COLUMN_BOOL, "a truth value", RIGHT_BOOL),
-    TEXT(RegistryPc, "note", note, is_note, "a note", RIGHT_LINE "1024 bytes"),
+    TEXT(RegistryPc, "ssh_host", ssh_host, name_is_ssh_host, N_("an ssh host"), RIGHT_HOST),
+    OTHER(RegistryPc, "pc_is_self", is_self, COLUMN_BOOL, N_("a truth value"), RIGHT_BOOL),
+    OTHER(RegistryPc, "may_sleep", may_sleep, COLUMN_BOOL, N_("a truth value"), RIGHT_BOOL),
+    TEXT(RegistryPc, "note", note, is_note, N_("a note"), RIGHT_NOTE),
 };
 
 static const RegistryColumn app_columns[] = {
     KEY(RegistryApp, app_id),
-    TEXT(RegistryApp, "title", title, is_title, "a title", RIGHT_LINE "128 bytes"),
-    TEXT(RegistryApp, "tag", tag, is_tag, "a tag", RIGHT_LINE "64 bytes"),
-    TEXT(RegistryApp, "unit", unit, name_is_unit, "a systemd unit", RIGHT_UNIT),
-    OTHER(RegistryApp, "unit_scope", scope, COLUMN_SCOPE, "a unit scope", "use user or system"),
-    OTHER(RegistryApp, "port", port, COLUMN_PORT, "a port", RIGHT_PORT),
-    TEXT(RegistryApp, "health_endpoint", health, is_health, "a health endpoint", RIGHT_HEALTH),
-    OTHER(RegistryApp, "health_timeout_ms", timeout_ms, COLUMN_TIMEOUT, "a time in ms", RIGHT_MS),
-    OTHER(RegistryApp, "is_local_only", is_local_only, COLUMN_BOOL, "a truth value", RIGHT_BOOL),
-    TEXT(RegistryApp, "note", note, is_note, "a note", RIGHT_LINE "1024 bytes"),
+    TEXT(RegistryApp, "title", title, is_title, N_("a title"), RIGHT_TITLE),
+    TEXT(RegistryApp, "tag", tag, is_tag, N_("a tag"), RIGHT_TAG),
+    TEXT(RegistryApp, "unit", unit, name_is_unit, N_("a systemd unit"), RIGHT_UNIT),
+    OTHER(RegistryApp, "unit_scope", scope, COLUMN_SCOPE, N_("a unit scope"),
+          N_("use user or system")),
+    OTHER(RegistryApp, "port", port, COLUMN_PORT, N_("a port"), RIGHT_PORT),
+    TEXT(RegistryApp, "health_endpoint", health, is_health, N_("a health endpoint"), RIGHT_HEALTH),
+    OTHER(RegistryApp, "health_timeout_ms", timeout_ms, COLUMN_TIMEOUT, N_("a time in ms"),
+          RIGHT_MS),
+    OTHER(RegistryApp, "is_local_only", is_local_only, COLUMN_BOOL, N_("a truth value"),
+          RIGHT_BOOL),
+    TEXT(RegistryApp, "note", note, is_note, N_("a note"), RIGHT_NOTE),
 };
 
 static const RegistryColumn target_columns[] = {
     KEY(RegistryTarget, app_id),
     KEY(RegistryTarget, pc_id),
-    OTHER(RegistryTarget, "expected", expected, COLUMN_EXPECTED, "an expectation",
-          "use running or stopped"),
-    TEXT(RegistryTarget, "unit", unit, name_is_unit, "a systemd unit", RIGHT_UNIT),
-    OTHER(RegistryTarget, "port", port, COLUMN_PORT, "a port", RIGHT_PORT),
-    TEXT(RegistryTarget, "health_endpoint", health, is_health, "a health endpoint", RIGHT_HEALTH),
-    OTHER(RegistryTarget, "health_timeout_ms", timeout_ms, COLUMN_TIMEOUT, "a time in ms",
+    OTHER(RegistryTarget, "expected", expected, COLUMN_EXPECTED, N_("an expectation"),
+          N_("use running or stopped")),
+    TEXT(RegistryTarget, "unit", unit, name_is_unit, N_("a systemd unit"), RIGHT_UNIT),
+    OTHER(RegistryTarget, "port", port, COLUMN_PORT, N_("a port"), RIGHT_PORT),
+    TEXT(RegistryTarget, "health_endpoint", health, is_health, N_("a health endpoint"),
+         RIGHT_HEALTH),
+    OTHER(RegistryTarget, "health_timeout_ms", timeout_ms, COLUMN_TIMEOUT, N_("a time in ms"),
           RIGHT_MS),
 };
 
@@ -223,7 +230,8 @@ int registry_row_copy(const RegistryTable *t, void *dst, const void *src)
 
 void registry_why(const RegistryColumn *c, const char *shown, char *why)
 {
-    snprintf(why, REGISTRY_WHY_MAX, "%s is not %s, %s", shown, c->what, c->right);
+    snprintf(why, REGISTRY_WHY_MAX, _("%s is not %s, %s"), shown, i18n_text(c->what),
+             i18n_text(c->right));
 }
 
 static void quote(const char *text, size_t len, char *dst, size_t size)
@@ -232,7 +240,7 @@ static void quote(const char *text, size_t len, char *dst, size_t size)
 
     text_clean(clean, sizeof(clean), text, len);
     if (strstr(clean, "://") && memchr(text, '@', len)) /* its password must not get into a log */
-        text_copy(clean, sizeof(clean), "(a URL with user or password)");
+        text_copy(clean, sizeof(clean), _("(a URL with user or password)"));
     snprintf(dst, size, "\"%s\"", clean);
 }
 
@@ -244,13 +252,14 @@ static int bad_text(const RegistryColumn *c, const char *text, size_t len, char 
     registry_why(c, shown, why);
     if (c->valid == name_is_ssh_host && memchr(text, '@', len))
         snprintf(why, REGISTRY_WHY_MAX,
-                 "%s has a user name, make a Host entry in ~/.ssh/config with HostName and User "
-                 "and use its alias",
+                 _("%s has a user name, make a Host entry in ~/.ssh/config with HostName and User "
+                   "and use its alias"),
                  shown);
     if (c->valid == name_is_unit && len <= 64) {
         snprintf(service, sizeof(service), "%.*s.service", (int)len, text);
         if (name_is_unit(service))
-            snprintf(why, REGISTRY_WHY_MAX, "%s has no suffix, did you mean %s?", shown, service);
+            snprintf(why, REGISTRY_WHY_MAX, _("%s has no suffix, did you mean %s?"), shown,
+                     service);
     }
     return -EINVAL;
 }
@@ -338,7 +347,7 @@ static int check_column(const RegistryColumn *c, const void *row, char *why)
     if (c->kind == COLUMN_SCOPE || c->kind == COLUMN_EXPECTED) {
         if (*text)
             return 0;
-        registry_why(c, "it", why);
+        registry_why(c, _("it"), why);
         return -EINVAL;
     }
     if (c->kind == COLUMN_TIMEOUT) {
@@ -352,7 +361,7 @@ static int check_column(const RegistryColumn *c, const void *row, char *why)
     if (c->kind != COLUMN_TEXT)
         return 0;
     if (!text && c->is_key) {
-        snprintf(why, REGISTRY_WHY_MAX, "is missing, %s", c->right);
+        snprintf(why, REGISTRY_WHY_MAX, _("is missing, %s"), i18n_text(c->right));
         return -EINVAL;
     }
     return !text || c->valid(text) ? 0 : bad_text(c, text, strlen(text), why);

@@ -25,6 +25,7 @@
 #include "api/paths.h"
 #include "api/registry-columns.h"
 #include "api/suggest.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
@@ -73,15 +74,15 @@ static int fail(const Database *db, const char *format, ...)
 static int fail_sqlite(const Database *db, int code)
 {
     switch (code & 0xFF) {
-    case SQLITE_NOMEM: fail(db, "out of memory"); return -ENOMEM;
+    case SQLITE_NOMEM: fail(db, _("out of memory")); return -ENOMEM;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: fail(db, "somebody else is writing it"); return -EBUSY;
+    case SQLITE_LOCKED: fail(db, _("somebody else is writing it")); return -EBUSY;
     case SQLITE_NOTADB:
-        return fail(db,
-                    "it is not an SQLite database, make one with: services_api import FILE.yaml");
+        return fail(
+            db, _("it is not an SQLite database, make one with: services_api import FILE.yaml"));
     case SQLITE_CORRUPT:
-        return fail(db, "the database file is damaged (%s)", sqlite3_errmsg(db->sql));
-    case SQLITE_INTERRUPT: return fail(db, "reading it takes too long, it is not a registry");
+        return fail(db, _("the database file is damaged (%s)"), sqlite3_errmsg(db->sql));
+    case SQLITE_INTERRUPT: return fail(db, _("reading it takes too long, it is not a registry"));
     default: return fail(db, "%s", sqlite3_errmsg(db->sql));
     }
 }
@@ -100,7 +101,7 @@ static int open_database(Database *db, const char *path, int flags)
 
     if (snprintf(plain, sizeof(plain), "%s%s", *path == '/' ? "" : "./", path) >=
         (int)sizeof(plain))
-        return fail(db, "the path is too long");
+        return fail(db, _("the path is too long"));
     int code =
         sqlite3_open_v2(plain, &db->sql, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
     if (code != SQLITE_OK)
@@ -155,9 +156,9 @@ static int unknown_column(const Database *db, const RegistryTable *t, const char
 
     for (size_t i = 0; i < t->n_columns; i++)
         suggest_try(&suggestion, t->columns[i].name);
-    snprintf(why, sizeof(why), "the column %.64s is not known", name);
+    snprintf(why, sizeof(why), _("the column %.64s is not known"), name);
     suggest_append(&suggestion, why, sizeof(why));
-    return fail(db, "table %s: %s", t->name, why);
+    return fail(db, _("table %s: %s"), t->name, why);
 }
 
 static int check_table(const Database *db, const RegistryTable *t)
@@ -178,9 +179,9 @@ static int check_table(const Database *db, const RegistryTable *t)
     if (code != SQLITE_ROW && code != SQLITE_DONE)
         return fail_sqlite(db, code);
     if (code == SQLITE_DONE)
-        return fail(db, "it has no table %s, this is not a registry", t->name);
+        return fail(db, _("it has no table %s, this is not a registry"), t->name);
     if (strcmp((const char *)sqlite3_column_text(kind, 0), "table") != 0)
-        return fail(db, "%s is not an ordinary table", t->name);
+        return fail(db, _("%s is not an ordinary table"), t->name);
     while ((code = sqlite3_step(columns)) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(columns, 0);
         if (!name)
@@ -195,7 +196,7 @@ static int check_table(const Database *db, const RegistryTable *t)
     column_list(t, list, sizeof(list));
     return found == t->n_columns
                ? 0
-               : fail(db, "table %s lacks a column, it must have %s", t->name, list);
+               : fail(db, _("table %s lacks a column, it must have %s"), t->name, list);
 }
 
 /* Row numbers count from 1 in the order of the table; the id says it better, where there is one. */
@@ -208,19 +209,19 @@ static int fail_row(const Database *db, const RegistryTable *t, uint32_t place, 
         text_clean(clean, sizeof(clean), id, strlen(id));
         snprintf(shown, sizeof(shown), " (%s)", clean);
     }
-    return fail(db, "table %s, row %u%s, column %s: %s", t->name, place + 1, shown,
+    return fail(db, _("table %s, row %u%s, column %s: %s"), t->name, place + 1, shown,
                 c ? c->name : "?", why);
 }
 
 static int wrong_type(const RegistryColumn *c, int type, char *why)
 {
-    static const char *const names[] = {[SQLITE_INTEGER] = "a number",
-                                        [SQLITE_FLOAT] = "a number with a point",
-                                        [SQLITE_TEXT] = "text",
-                                        [SQLITE_BLOB] = "a blob"};
+    static const char *const names[] = {[SQLITE_INTEGER] = N_("a number"),
+                                        [SQLITE_FLOAT] = N_("a number with a point"),
+                                        [SQLITE_TEXT] = N_("text"),
+                                        [SQLITE_BLOB] = N_("a blob")};
     char found[48];
 
-    snprintf(found, sizeof(found), "%s", names[type]);
+    snprintf(found, sizeof(found), "%s", i18n_text(names[type]));
     registry_why(c, found, why);
     return -EINVAL;
 }
@@ -251,7 +252,7 @@ static int read_row(const Database *db, const RegistryTable *t, sqlite3_stmt *s,
     int e = registry_append(t, r, &row);
 
     if (e == -E2BIG)
-        return fail(db, "table %s has more than %zu rows", t->name, t->max);
+        return fail(db, _("table %s has more than %zu rows"), t->name, t->max);
     if (e < 0)
         return e;
     for (size_t i = 0; i < t->n_columns; i++) {
@@ -296,7 +297,7 @@ static int fail_fault(const Database *db, const Registry *r, const RegistryFault
             return fail_row(db, f->table, f->place, registry_get_text(&f->table->columns[0], row),
                             f->column, f->why);
     }
-    return fail(db, "table %s: %s", f->table->name, f->why);
+    return fail(db, _("table %s: %s"), f->table->name, f->why);
 }
 
 static int check_pages(const Database *db)
@@ -312,8 +313,9 @@ static int check_pages(const Database *db)
     const char *verdict = (const char *)sqlite3_column_text(s, 0);
     if (!verdict)
         return -ENOMEM;
-    return strcmp(verdict, "ok") == 0 ? 0
-                                      : fail(db, "the database file is damaged (%.128s)", verdict);
+    return strcmp(verdict, "ok") == 0
+               ? 0
+               : fail(db, _("the database file is damaged (%.128s)"), verdict);
 }
 
 static int read_all(const Database *db, Registry *r)
@@ -340,8 +342,8 @@ static int check_file(const Database *db)
         return e == -ENOENT || e == -ENOMEM ? e : -EINVAL;
     }
     if (!S_ISREG(st.st_mode))
-        return fail(db, "it is not a file");
-    return st.st_size <= FILE_MAX ? 0 : fail(db, "it is far too large for a registry");
+        return fail(db, _("it is not a file"));
+    return st.st_size <= FILE_MAX ? 0 : fail(db, _("it is far too large for a registry"));
 }
 
 int registry_load(const char *path, Registry **ret, RegistryError *error)
@@ -452,7 +454,7 @@ static int fail_errno(const Database *db, const char *doing)
 {
     int e = -errno;
 
-    fail(db, "cannot %s: %s", doing, strerror(-e));
+    fail(db, "%s: %s", doing, strerror(-e));
     return e;
 }
 
@@ -479,10 +481,10 @@ static int replace(const Database *db, const char *temporary, const char *path)
     char directory[PATH_MAX];
 
     if (sync_path(temporary, 0) < 0)
-        return fail_errno(db, "write it to the disk");
+        return fail_errno(db, _("cannot write it to the disk"));
     remove_side_files(path);
     if (rename(temporary, path) < 0)
-        return fail_errno(db, "replace it");
+        return fail_errno(db, _("cannot replace it"));
     text_copy(directory, sizeof(directory), path);
     char *slash = strrchr(directory, '/');
     if (slash)
@@ -500,17 +502,17 @@ int registry_save(const char *path, const Registry *r, RegistryError *error)
     struct stat st;
 
     if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", target) >= (int)sizeof(temporary))
-        return fail(&db, "the path is too long");
+        return fail(&db, _("the path is too long"));
     if (stat(target, &st) == 0 && !S_ISREG(st.st_mode))
-        return fail(&db, "it is not a file");
+        return fail(&db, _("it is not a file"));
     int e = paths_make_parents(target);
     if (e < 0) {
         errno = -e;
-        return fail_errno(&db, "make its directory");
+        return fail_errno(&db, _("cannot make its directory"));
     }
     CLEANUP_CLOSE int fd = mkostemp(temporary, O_CLOEXEC); /* mode 0600 */
     if (fd < 0)
-        return fail_errno(&db, "write beside it");
+        return fail_errno(&db, _("cannot write beside it"));
     e = write_all(&db, temporary, r);
     if (e == 0)
         e = replace(&db, temporary, target);

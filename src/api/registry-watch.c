@@ -6,70 +6,52 @@
 
 #include <errno.h>
 #include <libgen.h>
-#include <pthread.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/inotify.h>
 
+#include "api/loader.h"
 #include "basic/macro.h"
 
 #define SETTLE_US (200U * 1000U)
 
 struct RegistryWatch {
-    Nest *nest;
     char *path;
     char *name; /* its last component, within path's copy below */
     char *path_copy;
     RegistryCallback callback;
     void *userdata;
     sd_event_source *inotify, *settle;
-    int done_fd;
-    NestWatch done;
-    bool loading, again;
-    pthread_t thread;
-    /* the thread's result; read after joining */
+    Loader loader;
+    bool again;
+    /* the loader's result */
     Registry *registry;
     RegistryError error;
 };
 
-static void *load_thread(void *userdata)
+static void load(void *userdata)
 {
     RegistryWatch *w = userdata;
-    uint64_t one = 1;
 
     w->registry = NULL;
     w->error.text[0] = '\0';
     registry_load(w->path, &w->registry, &w->error);
-    if (write(w->done_fd, &one, sizeof one) < 0)
-        return NULL; /* cannot fail for an eventfd that is read after each write */
-    return NULL;
 }
 
 static void start_load(RegistryWatch *w)
 {
-    if (w->loading) {
-        w->again = true;
-        return;
-    }
-    w->again = false;
-    w->loading = pthread_create(&w->thread, NULL, load_thread, w) == 0;
-    if (!w->loading) { /* no thread now: try again later, the change must not be lost */
+    int r = loader_start(&w->loader);
+
+    w->again = r == -EBUSY;
+    if (r == -EAGAIN) { /* no thread now: try again later, the change must not be lost */
         sd_event_source_set_time_relative(w->settle, USEC_PER_SEC);
         sd_event_source_set_enabled(w->settle, SD_EVENT_ONESHOT);
     }
 }
 
-static void on_done(NestWatch *watch, uint32_t events)
+static void on_loaded(void *userdata)
 {
-    RegistryWatch *w = container_of(watch, RegistryWatch, done);
-    uint64_t n;
+    RegistryWatch *w = userdata;
 
-    (void)events;
-    if (read(w->done_fd, &n, sizeof n) < 0)
-        return;
-    pthread_join(w->thread, NULL);
-    w->loading = false;
     w->callback(w->userdata, TAKE_PTR(w->registry), &w->error);
     if (w->again)
         start_load(w);
@@ -112,18 +94,11 @@ int registry_watch_new(sd_event *event, Nest *nest, const char *path, RegistryCa
         free(w);
         return -ENOMEM;
     }
-    *w = (RegistryWatch){.nest = nest,
-                         .callback = callback,
-                         .userdata = userdata,
-                         .done_fd = -1,
-                         .done = NEST_WATCH_INIT};
+    *w = (RegistryWatch){.callback = callback, .userdata = userdata, .loader = LOADER_INIT};
     w->path = strdup(path);
     w->path_copy = strdup(path);
     w->name = w->path_copy ? basename(w->path_copy) : NULL;
-    w->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int r = !w->path || !w->name || w->done_fd < 0
-                ? -ENOMEM
-                : nest_add(nest, &w->done, w->done_fd, EPOLLIN, on_done);
+    int r = !w->path || !w->name ? -ENOMEM : loader_init(&w->loader, nest, load, on_loaded, w);
     if (r >= 0)
         r = sd_event_add_time_relative(event, &w->settle, CLOCK_MONOTONIC, 0, 1000, on_settled, w);
     if (r >= 0)
@@ -144,11 +119,8 @@ RegistryWatch *registry_watch_free(RegistryWatch *w)
         return NULL;
     sd_event_source_disable_unref(w->inotify);
     sd_event_source_disable_unref(w->settle);
-    if (w->loading)
-        pthread_join(w->thread, NULL);
+    loader_done(&w->loader);
     registry_free(w->registry);
-    nest_remove(w->nest, &w->done);
-    close_fd(w->done_fd);
     free(w->path);
     free(w->path_copy);
     free(w);

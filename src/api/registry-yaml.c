@@ -17,6 +17,7 @@
 #include "api/registry-columns.h"
 #include "api/suggest.h"
 #include "api/yaml-tree.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
@@ -40,7 +41,7 @@ static int wrong_type(const Place *p, const RegistryColumn *c, const YamlNode *v
     yaml_describe(value, shown, sizeof(shown));
     registry_why(c, shown, why);
     if (value->kind == YAML_SCALAR && value->quoted)
-        snprintf(why, sizeof(why), "%s is text, write it without quotes", shown);
+        snprintf(why, sizeof(why), _("%s is text, write it without quotes"), shown);
     return fail_at(p, value->line, c->name, why);
 }
 
@@ -86,7 +87,7 @@ static void unknown_key(const char *key, const char *const *known, size_t n, cha
     char clean[80];
 
     text_clean(clean, sizeof(clean), key, strlen(key));
-    snprintf(why, size, "the key %s is not known", clean);
+    snprintf(why, size, _("the key %s is not known"), clean);
     for (size_t i = 0; i < n; i++)
         suggest_try(&suggestion, known[i]);
     suggest_append(&suggestion, why, size);
@@ -94,7 +95,7 @@ static void unknown_key(const char *key, const char *const *known, size_t n, cha
         return;
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(why);
-        snprintf(why + len, size - len, "%s%s", i ? ", " : ", use one of ", known[i]);
+        snprintf(why + len, size - len, "%s%s", i ? ", " : _(", use one of "), known[i]);
     }
 }
 
@@ -114,7 +115,7 @@ static int read_row(const Place *p, const YamlNode *item, void *row)
 {
     if (item->kind != YAML_MAPPING)
         return fail_at(p, item->line, NULL,
-                       "is not a mapping, write \"- key: value\" and one key a line");
+                       _("is not a mapping, write \"- key: value\" and one key a line"));
     for (const YamlNode *m = yaml_first(p->tree, item); m; m = yaml_next(p->tree, m)) {
         const RegistryColumn *c = find_column(p->table, m->key);
         if (!c)
@@ -133,14 +134,14 @@ static int read_table(YamlTree *tree, const RegistryTable *t, const YamlNode *li
     if (yaml_is_null(list))
         return 0;
     if (list->kind != YAML_LIST)
-        return yaml_fail(tree, list->line, "%s: is not a list, begin each entry with \"- \"",
+        return yaml_fail(tree, list->line, _("%s: is not a list, begin each entry with \"- \""),
                          t->name);
     for (const YamlNode *item = yaml_first(tree, list); item;
          item = yaml_next(tree, item), p.index++) {
         void *row;
         int e = registry_append(t, r, &row);
         if (e == -E2BIG)
-            return yaml_fail(tree, item->line, "%s: more than %zu entries", t->name, t->max);
+            return yaml_fail(tree, item->line, _("%s: more than %zu entries"), t->name, t->max);
         if (e == 0)
             e = read_row(&p, item, row);
         if (e < 0)
@@ -158,10 +159,10 @@ static int read_top(YamlTree *tree, Registry *r)
     char why[REGISTRY_WHY_MAX];
 
     if (!root || yaml_is_null(root))
-        return yaml_fail(tree, 0, "it is empty, write the lists pcs, apps and service_targets");
+        return yaml_fail(tree, 0, _("it is empty, write the lists pcs, apps and service_targets"));
     if (root->kind != YAML_MAPPING)
         return yaml_fail(tree, root->line,
-                         "it is not a mapping, write the lists pcs, apps and service_targets");
+                         _("it is not a mapping, write the lists pcs, apps and service_targets"));
     for (const YamlNode *m = yaml_first(tree, root); m; m = yaml_next(tree, m)) {
         size_t t = 0;
         while (t < TABLE_MAX && strcmp(known[t], m->key) != 0)
@@ -211,13 +212,13 @@ int registry_yaml_parse(const char *name, const char *text, size_t len, Registry
     if (!r)
         return -ENOMEM;
     if (len > REGISTRY_YAML_MAX) {
-        snprintf(error->text, sizeof(error->text), "%.200s: longer than %u MiB", name,
+        snprintf(error->text, sizeof(error->text), _("%.200s: longer than %u MiB"), name,
                  REGISTRY_YAML_MAX >> 20);
         return -EFBIG;
     }
     int e = read_registry(&tree, name, text, len, r);
     if (e < 0)
-        text_copy(error->text, sizeof(error->text), *tree.error ? tree.error : "out of memory");
+        text_copy(error->text, sizeof(error->text), *tree.error ? tree.error : _("out of memory"));
     else
         *ret = TAKE_PTR(r);
     yaml_tree_done(&tree);

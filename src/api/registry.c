@@ -18,6 +18,7 @@
 
 #include "api/registry-columns.h"
 #include "api/suggest.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
@@ -73,10 +74,10 @@ static int check_duplicates(const Registry *r, int table, RegistryFault *ret)
         fault(ret, table, t->columns[0].name, MAX(registry_place(t, a), registry_place(t, b)));
         const char *id = registry_get_text(&t->columns[0], b);
         if (table == TABLE_TARGETS)
-            snprintf(ret->why, sizeof(ret->why), "%s on %s has two targets, leave one out", id,
+            snprintf(ret->why, sizeof(ret->why), _("%s on %s has two targets, leave one out"), id,
                      ((const RegistryTarget *)b)->pc_id);
         else
-            snprintf(ret->why, sizeof(ret->why), "%s is here twice, give each its own id", id);
+            snprintf(ret->why, sizeof(ret->why), _("%s is here twice, give each its own id"), id);
         return -EINVAL;
     }
     return 0;
@@ -89,8 +90,8 @@ static int dangling(const Registry *r, int of, const char *id, RegistryFault *re
 
     for (size_t i = 0; i < registry_count(t, r); i++)
         suggest_try(&suggestion, registry_get_text(&t->columns[0], registry_row(t, r, i)));
-    snprintf(ret->why, sizeof(ret->why), "%s is not in %s, add it there or leave this target out",
-             id, t->name);
+    snprintf(ret->why, sizeof(ret->why),
+             _("%s is not in %s, add it there or leave this target out"), id, t->name);
     suggest_append(&suggestion, ret->why, sizeof(ret->why));
     return -EINVAL;
 }
@@ -100,9 +101,9 @@ static int check_complete(const char *unit, uint16_t port, const char *health, c
                           size_t size)
 {
     if (health && *health == '/' && port == 0)
-        snprintf(why, size, "the path %.64s needs a port, give port too", health);
+        snprintf(why, size, _("the path %.64s needs a port, give port too"), health);
     else if (!unit && !port && !health)
-        snprintf(why, size, "nothing to watch, give unit, port or health_endpoint");
+        snprintf(why, size, _("nothing to watch, give unit, port or health_endpoint"));
     else
         return 0;
     return -EINVAL;
@@ -155,7 +156,7 @@ static int check_pc(const RegistryPc *pc, RegistryFault *ret)
 {
     if (strcmp(pc->pc_id, "none") != 0)
         return 0;
-    snprintf(ret->why, sizeof(ret->why), "none means \"no PC\" to --self, choose another id");
+    snprintf(ret->why, sizeof(ret->why), _("none means \"no PC\" to --self, choose another id"));
     return fault(ret, TABLE_PCS, "pc_id", pc->place);
 }
 
@@ -233,11 +234,11 @@ static const RegistryTarget *find_target(const Registry *r, const char *app_id, 
 static int no_self(const Registry *r, const char *why, RegistryError *error)
 {
     size_t n = (size_t)snprintf(error->text, sizeof(error->text),
-                                "%s; say which PC this is with --self ID, one of:", why);
+                                _("%s; say which PC this is with --self ID, one of:"), why);
 
     if (r->n_pcs == 0)
         snprintf(error->text, sizeof(error->text),
-                 "%s: the registry has no PCs, add one or use --self none", why);
+                 _("%s: the registry has no PCs, add one or use --self none"), why);
     for (size_t i = 0; i < r->n_pcs; i++) {
         if (n + ID_MAX + 8 > sizeof(error->text)) {
             snprintf(error->text + n, sizeof(error->text) - n, " ...");
@@ -306,7 +307,7 @@ int registry_self(const Registry *r, const char *wanted, const char *host_name,
     if (wanted) {
         pc = strcmp(wanted, "none") == 0 ? NULL : registry_find_pc(r, wanted);
         text_clean(clean, sizeof(clean), wanted, strlen(wanted));
-        snprintf(why, sizeof(why), "there is no PC \"%s\" in the registry", clean);
+        snprintf(why, sizeof(why), _("there is no PC \"%s\" in the registry"), clean);
         if (!pc && strcmp(wanted, "none") != 0)
             return no_self(r, why, error);
         *ret = pc;
@@ -315,7 +316,8 @@ int registry_self(const Registry *r, const char *wanted, const char *host_name,
     size_t n = match_host(r, host_name, &pc);
     text_clean(clean, sizeof(clean), host_name, strlen(host_name));
     snprintf(why, sizeof(why),
-             n > 1 ? "several PCs have the host name %s" : "no PC has the host name %s", clean);
+             n > 1 ? _("several PCs have the host name %s") : _("no PC has the host name %s"),
+             clean);
     if (n == 0)
         n = match_flag(r, &pc);
     if (n != 1)
@@ -355,7 +357,7 @@ static int add_row(const RegistryTable *t, Registry *dst, const Registry *src, c
     if (r == 0 && row)
         r = registry_row_copy(t, copy, row);
     if (r == -E2BIG) {
-        snprintf(error->text, sizeof(error->text), "%s: more than %zu rows", t->name, t->max);
+        snprintf(error->text, sizeof(error->text), _("%s: more than %zu rows"), t->name, t->max);
         return -EINVAL;
     }
     return r;
@@ -377,7 +379,7 @@ int registry_add(Registry *r, const RegistryPc *pc, const RegistryApp *app,
     }
     if ((pc && !pc->pc_id) || (app && !app->app_id) ||
         (target && (!target->app_id || !target->pc_id))) {
-        snprintf(error->text, sizeof(error->text), "an id is missing");
+        snprintf(error->text, sizeof(error->text), _("an id is missing"));
         return -EINVAL;
     }
     const void *rows[TABLE_MAX] = {[TABLE_PCS] = pc, [TABLE_APPS] = app, [TABLE_TARGETS] = target};

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "api/journal.h"
+#include "api/routes-action.h"
+#include "api/routes-silence.h"
 #include "basic/macro.h"
 
 #define JOURNAL_WAIT_MS   2000U
@@ -467,6 +469,20 @@ static void write_store(Buffer *b, const Routes *r)
     json_close_object(b);
 }
 
+static void write_config(Buffer *b, const ConfigStatus *c)
+{
+    json_open_object(b, "config");
+    json_time(b, "loaded_ts", c->loaded_ms);
+    json_string(b, "error", c->error[0] ? c->error : NULL);
+    json_open_array(b, "needs_restart");
+    if (c->listen_waits)
+        json_string(b, NULL, "listen");
+    if (c->self_waits)
+        json_string(b, NULL, "self");
+    json_close_array(b);
+    json_close_object(b);
+}
+
 static void get_health(void *userdata, HttpRequest *request)
 {
     Routes *r = userdata;
@@ -492,6 +508,7 @@ static void get_health(void *userdata, HttpRequest *request)
     json_time(&b, "loaded_ts", r->registry_loaded_ms);
     json_string(&b, "error", r->registry_error[0] ? r->registry_error : NULL);
     json_close_object(&b);
+    write_config(&b, &r->config);
     json_close_object(&b);
     reply_buffer(request, &b);
 }
@@ -500,7 +517,8 @@ static void get_metrics(void *userdata, HttpRequest *request)
 {
     Routes *r = userdata;
     size_t len;
-    const char *text = metrics_body(&r->metrics, r->fleet, r->store, r->stream, clock_now(), &len);
+    const char *text =
+        metrics_body(&r->metrics, r->fleet, r->store, r->stream, r->notify, clock_now(), &len);
 
     if (text)
         http_reply_text(request, 200, METRICS_CONTENT_TYPE, text, len);
@@ -508,23 +526,21 @@ static void get_metrics(void *userdata, HttpRequest *request)
         http_reply_problem(request, 500, "Out of memory", "the metrics could not be built");
 }
 
-static void post_action(void *userdata, HttpRequest *request)
-{
-    (void)userdata;
-    http_reply_problem(request, 403, "Actions are off",
-                       "this daemon does not act; features.actions is off");
-}
-
 const HttpRoute routes_table[] = {
-    {"GET", "/api/services", NEED_READ, get_services, false},
-    {"GET", "/api/services/*/*", NEED_READ, get_service, false},
-    {"POST", "/api/services/*/*/check", NEED_CHECK, post_check, false},
-    {"POST", "/api/services/*/*/action", NEED_ACTION, post_action, false},
-    {"GET", "/api/pcs", NEED_READ, get_pcs, false},
-    {"GET", "/api/alerts", NEED_READ, get_alerts, false},
-    {"GET", "/api/transitions", NEED_READ, get_transitions, false},
-    {"GET", "/api/health", NEED_READ, get_health, false},
-    {"GET", "/metrics", NEED_READ, get_metrics, false},
-    {"GET", "/api/ws/services", NEED_READ, NULL, true},
+    HTTP_ROUTE("GET", "/api/services", NEED_READ, get_services, false),
+    HTTP_ROUTE("GET", "/api/services/*/*", NEED_READ, get_service, false),
+    HTTP_ROUTE("POST", "/api/services/*/*/check", NEED_CHECK, post_check, false),
+    HTTP_ROUTE("POST", "/api/services/*/*/action", NEED_ACTION, routes_post_action, false),
+    HTTP_ROUTE("GET", "/api/pcs", NEED_READ, get_pcs, false),
+    HTTP_ROUTE("GET", "/api/alerts", NEED_READ, get_alerts, false),
+    HTTP_ROUTE("POST", "/api/alerts/*/ack", NEED_CHECK, routes_post_ack, false),
+    HTTP_ROUTE("GET", "/api/silences", NEED_READ, routes_get_silences, false),
+    HTTP_ROUTE("POST", "/api/silences", NEED_CHECK, routes_post_silence, false),
+    HTTP_ROUTE("DELETE", "/api/silences/*", NEED_CHECK, routes_delete_silence, false),
+    HTTP_ROUTE("GET", "/api/transitions", NEED_READ, get_transitions, false),
+    HTTP_ROUTE("GET", "/api/audit", NEED_READ, routes_get_audit, false),
+    HTTP_ROUTE("GET", "/api/health", NEED_READ, get_health, false),
+    HTTP_ROUTE("GET", "/metrics", NEED_READ, get_metrics, false),
+    HTTP_ROUTE("GET", "/api/ws/services", NEED_READ, NULL, true),
 };
 const size_t routes_table_len = ELEMENTS(routes_table);

@@ -2,6 +2,8 @@
  */
 #pragma once
 
+#include "api/action.h"
+#include "api/auto-fix.h"
 #include "api/fleet.h"
 #include "api/history.h"
 #include "api/http-server.h"
@@ -12,9 +14,17 @@
 #include "api/store.h"
 #include "api/stream.h"
 
+/* Which config.yaml is in force. */
+typedef struct ConfigStatus {
+    int64_t loaded_ms;
+    char error[512];               /* "" when it is the one on disk */
+    bool listen_waits, self_waits; /* changed on disk; a restart takes them over */
+} ConfigStatus;
+
 /* What the handlers work with; owned by the manager, which outlives every request. */
 typedef struct Routes {
     Fleet *fleet;
+    Silences *silences;
     Incidents *incidents;
     Publish *publish;
     Probe *probe;
@@ -25,12 +35,23 @@ typedef struct Routes {
     bool actions_enabled;
     bool auto_fix;
     Metrics metrics;
+    const Notify *notify;
     Now started;
     int64_t registry_loaded_ms;
-    char registry_error[512];       /* "" when the registry in force is the one on disk */
+    char registry_error[512]; /* "" when the registry in force is the one on disk */
+    ConfigStatus config;
     struct ServiceRequest *pending; /* requests that wait for history, journal or a check */
     uint64_t check_window_us;       /* rate limit of "check now" */
     uint32_t checks_in_window;
+    Actions *actions;
+    AutoFix *auto_fix_set;
+    struct ActionWait *action_waits; /* routes-action.c's own, as what follows */
+    struct AuditWait *audit_waits;
+    size_t n_audit_waits;
+    uint64_t action_window_us; /* rate limit of actions */
+    uint32_t actions_in_window;
+    uint64_t silence_window_us; /* of acknowledgements, silences and their ends */
+    uint32_t silences_in_window;
 } Routes;
 
 /* The one table of routes; every row says what a caller needs. */

@@ -62,6 +62,7 @@ const char ssh_script[] =
 "has timeout || timeout() { shift; \"$@\"; }\n"
 "about() {\n"
 " uname -srm; echo \"clock=$(date +%s%3N)\"; echo \"uid=$uid\"\n"
+" boot=; read -r boot </proc/sys/kernel/random/boot_id; echo \"boot=$boot\"\n"
 " echo \"linger=$(is test -e \"/var/lib/systemd/linger/$(id -un)\")\"\n"
 " bus=$(is listens \"$XDG_RUNTIME_DIR/bus\"); echo \"bus=$bus\"\n"
 " [ $bus = yes ] || echo \"manager=$(is timeout 5 systemctl is-active -q \"user@$uid.service\")\"\n"

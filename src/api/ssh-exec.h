@@ -18,7 +18,7 @@
 #define SSH_DATA_MAX  (256U << 10)
 
 typedef enum SshCommand {
-    SSH_ABOUT,   /* uname, linger, clock, uid, bus and manager as "key=value" lines */
+    SSH_ABOUT,   /* uname, then clock, uid, boot, linger, bus and manager as "key=value" lines */
     SSH_PORTS,   /* ss -Htlne */
     SSH_JOURNAL, /* data: scope, unit, invocation or "-", lines */
     SSH_UNITS,   /* systemctl show; data: scope, then units */

@@ -114,9 +114,24 @@ const StoreIncident *store_event_incident(const StoreEvent *e)
     return (const StoreIncident *)(e + 1);
 }
 
+const Silence *store_event_silence(const StoreEvent *e)
+{
+    return (const Silence *)(e + 1);
+}
+
+const StoreBoot *store_event_boot(const StoreEvent *e)
+{
+    return (const StoreBoot *)(e + 1);
+}
+
 const StoreOutbox *store_event_outbox(const StoreEvent *e)
 {
     return (const StoreOutbox *)(e + 1);
+}
+
+const StoreAudit *store_event_audit(const StoreEvent *e)
+{
+    return (const StoreAudit *)(e + 1);
 }
 
 static int add_record(StoreBatch *b, StoreEventKind kind, const void *record, size_t size)
@@ -137,9 +152,28 @@ int store_batch_add_incident(StoreBatch *b, const StoreIncident *i)
     return add_record(b, STORE_EVENT_INCIDENT, i, sizeof *i);
 }
 
+int store_batch_add_silence(StoreBatch *b, const Silence *i)
+{
+    return add_record(b, STORE_EVENT_SILENCE, i, sizeof *i);
+}
+
+int store_batch_add_boot(StoreBatch *b, const StoreBoot *boot)
+{
+    return add_record(b, STORE_EVENT_BOOT, boot, sizeof *boot);
+}
+
 int store_batch_add_outbox(StoreBatch *b, const StoreOutbox *o, uint64_t sequence)
 {
     int r = add_record(b, STORE_EVENT_OUTBOX, o, sizeof *o);
+
+    if (r >= 0)
+        b->sequence = sequence;
+    return r;
+}
+
+int store_batch_add_audit(StoreBatch *b, const StoreAudit *a, uint64_t sequence)
+{
+    int r = add_record(b, STORE_EVENT_AUDIT, a, sizeof *a);
 
     if (r >= 0)
         b->sequence = sequence;

@@ -30,6 +30,9 @@ typedef enum StoreEventKind {
     STORE_EVENT_TRANSITION,
     STORE_EVENT_INCIDENT, /* the record follows the struct, and t is empty */
     STORE_EVENT_OUTBOX,   /* the same */
+    STORE_EVENT_AUDIT,    /* the same */
+    STORE_EVENT_SILENCE,  /* the same */
+    STORE_EVENT_BOOT,     /* the same */
 } StoreEventKind;
 
 typedef struct StoreEvent {
@@ -60,7 +63,7 @@ typedef struct StoreBatch {
     size_t n_hours, cap_hours;
     size_t n_checks, n_events;
     size_t bytes;      /* of memory in use, about */
-    uint64_t sequence; /* of the last outbox row in it; 0: none */
+    uint64_t sequence; /* of the last outbox or audit row in it; 0: none */
 } StoreBatch;
 
 void store_batch_done(StoreBatch *b); /* empty and usable afterwards */
@@ -72,8 +75,14 @@ int store_batch_add_event(StoreBatch *b,
                           const StoreTransition *t); /* too long evidence is left out */
 int store_batch_add_incident(StoreBatch *b, const StoreIncident *i);
 int store_batch_add_outbox(StoreBatch *b, const StoreOutbox *o, uint64_t sequence);
+int store_batch_add_audit(StoreBatch *b, const StoreAudit *a, uint64_t sequence);
+int store_batch_add_silence(StoreBatch *b, const Silence *i);
+int store_batch_add_boot(StoreBatch *b, const StoreBoot *boot);
 const StoreIncident *store_event_incident(const StoreEvent *e);
+const Silence *store_event_silence(const StoreEvent *e);
+const StoreBoot *store_event_boot(const StoreEvent *e);
 const StoreOutbox *store_event_outbox(const StoreEvent *e);
+const StoreAudit *store_event_audit(const StoreEvent *e);
 int store_batch_add_name(StoreBatch *b, uint32_t handle, const char *app_id, const char *pc_id);
 int store_batch_add_hour(StoreBatch *b, const StoreHour *hour);
 

@@ -25,17 +25,41 @@
     " FROM outbox WHERE created_ts < ?1 AND state <> 'waiting' AND incident NOT IN"           \
     " (SELECT id FROM incident WHERE state = 'open') ORDER BY created_ts LIMIT ?2)"
 
+/* Past 200,000 rows the oldest go too: whoever asks in vain all day must not fill the disk. */
+#define FORGET_AUDIT                                                                       \
+    "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE ts < max(?1, 1 + COALESCE(" \
+    "(SELECT ts FROM audit ORDER BY ts DESC LIMIT 1 OFFSET 200000), 0)) ORDER BY ts LIMIT ?2)"
+
+/* An incident goes after the last of its notices, and never while it is pending or open. */
+#define FORGET_INCIDENT                                                 \
+    "DELETE FROM incident WHERE id IN (SELECT id FROM incident i WHERE" \
+    " closed_ts < ?1 AND state IN ('closed', 'dropped') AND NOT EXISTS" \
+    " (SELECT 1 FROM outbox o WHERE o.incident = i.id) ORDER BY closed_ts LIMIT ?2)"
+
+#define FORGET_SILENCE                                        \
+    "DELETE FROM silence WHERE id IN (SELECT id FROM silence" \
+    " WHERE until_ts < ?1 ORDER BY until_ts LIMIT ?2)"
+
+/* A row is written anew by each daemon that sees its PC. */
+#define FORGET_BOOT                                                 \
+    "DELETE FROM pc_boot WHERE pc_id IN (SELECT pc_id FROM pc_boot" \
+    " WHERE ts < ?1 LIMIT ?2)"
+
 #define FORGET(table)                                          \
     "DELETE FROM " table " WHERE id IN (SELECT id FROM " table \
     " WHERE ts < ?1 ORDER BY ts LIMIT ?2)"
 
 void store_clean_init(StoreClean *c, uint32_t checks_days, uint32_t transitions_days)
 {
-    *c = (StoreClean){
-        .checks_days = (int32_t)MIN(MAX(checks_days, 1U), 366U),
-        .transitions_days = (int32_t)MIN(MAX(transitions_days, 1U), 3660U),
-        .cleaned_day = INT32_MIN,
-    };
+    *c = (StoreClean){.cleaned_day = INT32_MIN};
+    store_clean_keep(c, checks_days, transitions_days);
+}
+
+void store_clean_keep(StoreClean *c, uint32_t checks_days, uint32_t transitions_days)
+{
+    c->checks_days = (int32_t)MIN(MAX(checks_days, 1U), 366U);
+    c->transitions_days = (int32_t)MIN(MAX(transitions_days, 1U), 3660U);
+    store_clean_restart(c);
 }
 
 void store_clean_restart(StoreClean *c)
@@ -141,6 +165,10 @@ int store_clean_step(StoreClean *c, sqlite3 *db, Now now)
     case 2: r = forget_rows(db, FORGET("pc_transition"), before_ms); break;
     case 3: r = forget_hours(c, db, before_ms / STORE_HOUR_MS); break;
     case 4: r = forget_rows(db, FORGET_OUTBOX, before_ms); break;
+    case 5: r = forget_rows(db, FORGET_AUDIT, before_ms); break;
+    case 6: r = forget_rows(db, FORGET_INCIDENT, before_ms); break;
+    case 7: r = forget_rows(db, FORGET_SILENCE, before_ms); break;
+    case 8: r = forget_rows(db, FORGET_BOOT, before_ms); break;
     default:
         store_clean_restart(c);
         c->cleaned_day = today;

@@ -16,6 +16,8 @@ typedef struct StoreClean {
 } StoreClean;
 
 void store_clean_init(StoreClean *c, uint32_t checks_days, uint32_t transitions_days);
+/* Other limits than before: applied with the next step. */
+void store_clean_keep(StoreClean *c, uint32_t checks_days, uint32_t transitions_days);
 void store_clean_restart(StoreClean *c); /* another file: begin anew */
 
 /* One slice, a short transaction of its own: drops day tables, makes tomorrow's, deletes old

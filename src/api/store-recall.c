@@ -90,9 +90,12 @@ static int64_t last_healthy(const StoreRecall *row, sqlite3_stmt *stmt, int64_t 
     return hour_end <= now_ms ? hour_end : 0; /* some time in this hour: we cannot say when */
 }
 
-/* False for a row that nobody but a person with an editor can have made. */
-static bool read_row(sqlite3_stmt *stmt, int64_t now_ms, StoreRecall *row)
+/* False for a row that nobody but a person with an editor can have made. *row is zero. */
+typedef bool (*ReadRow)(sqlite3_stmt *stmt, int64_t now_ms, void *row);
+
+static bool read_service(sqlite3_stmt *stmt, int64_t now_ms, void *ret)
 {
+    StoreRecall *row = ret;
     const char *app_id = (const char *)sqlite3_column_text(stmt, 0);
     const char *pc_id = (const char *)sqlite3_column_text(stmt, 1);
 
@@ -107,23 +110,29 @@ static bool read_row(sqlite3_stmt *stmt, int64_t now_ms, StoreRecall *row)
     return true;
 }
 
-static int read_rows(sqlite3_stmt *stmt, int64_t now_ms, StoreRecall **ret, size_t *ret_n)
+/* All rows of a statement, whose LIMIT is the maximum, in one zeroed array of rows of that size;
+ * the statement may be NULL, which is no rows. It is finalized. */
+static int read_all(sqlite3_stmt *stmt, int64_t now_ms, ReadRow read, size_t size, void **ret,
+                    size_t *ret_n)
 {
-    CLEANUP_FREE StoreRecall *rows = NULL;
+    CLEANUP_FREE char *rows = NULL;
     size_t n = 0, cap = 0;
-    int rc;
+    int rc = SQLITE_DONE;
 
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+    while (stmt && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         if (n == cap) {
             cap = cap ? 2 * cap : 64;
-            StoreRecall *more = reallocarray(rows, cap, sizeof *rows);
-            if (!more)
-                return -ENOMEM;
+            char *more = reallocarray(rows, cap, size);
+            if (!more) {
+                rc = SQLITE_NOMEM;
+                break;
+            }
             rows = more;
         }
-        rows[n] = (StoreRecall){0};
-        n += read_row(stmt, now_ms, &rows[n]);
+        memset(rows + n * size, 0, size);
+        n += read(stmt, now_ms, rows + n * size);
     }
+    sqlite3_finalize(stmt);
     if (rc != SQLITE_DONE)
         return store_errno(rc);
     *ret = TAKE_PTR(rows);
@@ -145,24 +154,62 @@ static int recall_open(const char *path, sqlite3 **ret)
     return r;
 }
 
-int store_recall(const char *path, int64_t now_ms, StoreRecall **ret, size_t *ret_n)
+/* The rows of a query with at most two numbers; no file: none. */
+static int recall_rows(const char *path, const char *sql, int64_t first, int64_t second,
+                       ReadRow read, size_t size, void **ret, size_t *ret_n)
 {
     CLEANUP(closep_db) sqlite3 *db = NULL;
     sqlite3_stmt *stmt = NULL;
     int r = recall_open(path, &db);
 
+    if (r >= 0 && db)
+        r = store_errno(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL));
     if (r < 0)
         return r;
-    if (!db) {
-        *ret = NULL;
-        *ret_n = 0;
-        return 0;
+    if (sqlite3_bind_parameter_count(stmt) > 0)
+        sqlite3_bind_int64(stmt, 1, first);
+    if (sqlite3_bind_parameter_count(stmt) > 1)
+        sqlite3_bind_int64(stmt, 2, second);
+    return read_all(stmt, 0, read, size, ret, ret_n);
+}
+
+int store_recall(const char *path, int64_t now_ms, StoreRecall **ret, size_t *ret_n)
+{
+    CLEANUP(closep_db) sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    void *rows = NULL;
+    int r = recall_open(path, &db);
+
+    if (r >= 0 && db)
+        r = recall_prepare(db, now_ms, &stmt);
+    if (r < 0) {
+        sqlite3_finalize(stmt);
+        return r;
     }
-    r = recall_prepare(db, now_ms, &stmt);
+    r = read_all(stmt, now_ms, read_service, sizeof **ret, &rows, ret_n);
     if (r >= 0)
-        r = read_rows(stmt, now_ms, ret, ret_n);
-    sqlite3_finalize(stmt);
+        *ret = rows;
     return r;
+}
+
+int64_t store_recall_last_id(const char *path)
+{
+    CLEANUP(closep_db) sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    int64_t last = 0;
+
+    if (recall_open(path, &db) >= 0 && db &&
+        sqlite3_prepare_v2(db,
+                           "SELECT max(id) FROM (SELECT max(id) AS id FROM service_transition"
+                           " UNION ALL SELECT max(id) FROM pc_transition"
+                           " UNION ALL SELECT max(id) FROM incident"
+                           " UNION ALL SELECT max(id) FROM silence"
+                           " UNION ALL SELECT max(id) FROM audit)",
+                           -1, &stmt, NULL) == SQLITE_OK &&
+        sqlite3_step(stmt) == SQLITE_ROW)
+        last = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    return last;
 }
 
 static void column_text(sqlite3_stmt *stmt, int at, char *ret, size_t size)
@@ -190,40 +237,90 @@ static bool read_incident(sqlite3_stmt *stmt, StoreIncident *i)
            (!i->pc_id[0] || name_is_id(i->pc_id));
 }
 
-int store_recall_incidents(const char *path, StoreIncident **ret, size_t *ret_n)
+static bool read_open_incident(sqlite3_stmt *stmt, int64_t now_ms UNUSED, void *ret)
 {
-    CLEANUP(closep_db) sqlite3 *db = NULL;
-    CLEANUP_FREE StoreIncident *rows = NULL;
-    sqlite3_stmt *stmt = NULL;
-    size_t n = 0;
-    int rc, r = recall_open(path, &db);
+    StoreIncident *i = ret;
+    bool good = read_incident(stmt, i);
 
-    if (r >= 0 && db)
-        r = store_errno(sqlite3_prepare_v2(
-            db,
-            "SELECT id, kind, state, app_id, pc_id, began_ts, opened_ts, cause, sentence FROM "
-            "incident"
-            " WHERE state IN ('pending', 'open') ORDER BY id LIMIT " INCIDENTS_LIMIT,
-            -1, &stmt, NULL));
-    while (r >= 0 && stmt && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        StoreIncident *more = reallocarray(rows, n + 1, sizeof *rows);
-        if (!more) {
-            r = -ENOMEM;
-            break;
-        }
-        rows = more;
-        n += read_incident(stmt, &rows[n]);
-    }
-    sqlite3_finalize(stmt);
-    if (r < 0)
-        return r;
-    *ret = TAKE_PTR(rows);
-    *ret_n = n;
-    return 0;
+    i->acked_ms = sqlite3_column_int64(stmt, 9);
+    column_text(stmt, 10, i->acked_by, sizeof i->acked_by);
+    column_text(stmt, 11, i->ack_comment, sizeof i->ack_comment);
+    i->held = sqlite3_column_int(stmt, 12) != 0;
+    return good;
 }
 
-static bool read_outbox(sqlite3_stmt *stmt, StoreOutbox *o)
+int store_recall_incidents(const char *path, StoreIncident **ret, size_t *ret_n)
 {
+    void *rows = NULL;
+    int r =
+        recall_rows(path,
+                    "SELECT id, kind, state, app_id, pc_id, began_ts, opened_ts, cause, sentence,"
+                    " acked_ts, acked_by, ack_comment, held FROM incident"
+                    " WHERE state IN ('pending', 'open') ORDER BY id LIMIT " INCIDENTS_LIMIT,
+                    0, 0, read_open_incident, sizeof **ret, &rows, ret_n);
+
+    if (r >= 0)
+        *ret = rows;
+    return r;
+}
+
+static bool read_boot(sqlite3_stmt *stmt, int64_t now_ms UNUSED, void *ret)
+{
+    StoreBoot *boot = ret;
+
+    boot->ts_ms = sqlite3_column_int64(stmt, 2);
+    column_text(stmt, 0, boot->pc_id, sizeof boot->pc_id);
+    column_text(stmt, 1, boot->boot_id, sizeof boot->boot_id);
+    return name_is_id(boot->pc_id) && name_is_boot_id(boot->boot_id);
+}
+
+int store_recall_boots(const char *path, StoreBoot **ret, size_t *ret_n)
+{
+    void *rows = NULL;
+    int r = recall_rows(path, "SELECT pc_id, boot_id, ts FROM pc_boot LIMIT ?1", STORE_BOOTS_MAX, 0,
+                        read_boot, sizeof **ret, &rows, ret_n);
+
+    if (r >= 0)
+        *ret = rows;
+    return r;
+}
+
+static bool read_silence(sqlite3_stmt *stmt, int64_t now_ms UNUSED, void *ret)
+{
+    Silence *s = ret;
+
+    *s = (Silence){
+        .id = sqlite3_column_int64(stmt, 0),
+        .kind = silence_kind_from_string((const char *)sqlite3_column_text(stmt, 1)),
+        .from_ms = sqlite3_column_int64(stmt, 4),
+        .until_ms = sqlite3_column_int64(stmt, 5),
+        .created_ms = sqlite3_column_int64(stmt, 8),
+    };
+    column_text(stmt, 2, s->app_id, sizeof s->app_id);
+    column_text(stmt, 3, s->pc_id, sizeof s->pc_id);
+    column_text(stmt, 6, s->comment, sizeof s->comment);
+    column_text(stmt, 7, s->by, sizeof s->by);
+    return true;
+}
+
+int store_recall_silences(const char *path, int64_t now_ms, Silence **ret, size_t *ret_n)
+{
+    void *rows = NULL;
+    int r = recall_rows(
+        path,
+        "SELECT id, kind, app_id, pc_id, from_ts, until_ts, comment, made_by, created_ts"
+        " FROM silence WHERE until_ts > ?1 ORDER BY until_ts LIMIT ?2",
+        now_ms, SILENCES_MAX, read_silence, sizeof **ret, &rows, ret_n);
+
+    if (r >= 0)
+        *ret = rows;
+    return r;
+}
+
+static bool read_outbox(sqlite3_stmt *stmt, int64_t now_ms UNUSED, void *ret)
+{
+    StoreOutbox *o = ret;
+
     *o = (StoreOutbox){
         .created_ms = sqlite3_column_int64(stmt, 9),
         .ended_ms = sqlite3_column_int64(stmt, 10),
@@ -239,51 +336,56 @@ static bool read_outbox(sqlite3_stmt *stmt, StoreOutbox *o)
     return good;
 }
 
-static int read_all_outbox(sqlite3_stmt *stmt, StoreOutbox **ret, size_t *ret_n)
-{
-    CLEANUP_FREE StoreOutbox *rows = NULL;
-    size_t n = 0, cap = 0;
-    int rc;
-
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        if (n == cap) {
-            cap = cap ? 2 * cap : 64;
-            StoreOutbox *more = reallocarray(rows, cap, sizeof *rows);
-            if (!more)
-                return -ENOMEM;
-            rows = more;
-        }
-        n += read_outbox(stmt, &rows[n]);
-    }
-    if (rc != SQLITE_DONE)
-        return store_errno(rc);
-    *ret = TAKE_PTR(rows);
-    *ret_n = n;
-    return 0;
-}
-
 int store_recall_outbox(const char *path, StoreOutbox **ret, size_t *ret_n)
 {
-    CLEANUP(closep_db) sqlite3 *db = NULL;
-    sqlite3_stmt *stmt = NULL;
-    int r = recall_open(path, &db);
-
-    if (r < 0)
-        return r;
-    if (!db) {
-        *ret = NULL;
-        *ret_n = 0;
-        return 0;
-    }
-    r = store_errno(sqlite3_prepare_v2(
-        db,
+    void *rows = NULL;
+    int r = recall_rows(
+        path,
         "SELECT incident, kind, state, app_id, pc_id, began_ts, opened_ts, cause, sentence,"
         " created_ts, ended_ts, event, channel, closed_ts FROM outbox WHERE state = 'waiting'"
         " OR (event = 'opened' AND incident IN (SELECT id FROM incident WHERE state = 'open'))"
         " ORDER BY state = 'waiting' DESC, created_ts, incident, event LIMIT " INCIDENTS_LIMIT,
-        -1, &stmt, NULL));
+        0, 0, read_outbox, sizeof **ret, &rows, ret_n);
+
     if (r >= 0)
-        r = read_all_outbox(stmt, ret, ret_n);
-    sqlite3_finalize(stmt);
+        *ret = rows;
+    return r;
+}
+
+static bool read_audit(sqlite3_stmt *stmt, int64_t now_ms UNUSED, void *ret)
+{
+    StoreAudit *a = ret;
+
+    *a = (StoreAudit){
+        .id = sqlite3_column_int64(stmt, 0),
+        .ts_ms = sqlite3_column_int64(stmt, 1),
+        .ended_ms = sqlite3_column_int64(stmt, 2),
+        .uid = sqlite3_column_type(stmt, 3) == SQLITE_NULL ? -1 : sqlite3_column_int64(stmt, 3),
+    };
+    column_text(stmt, 4, a->origin, sizeof a->origin);
+    column_text(stmt, 5, a->role, sizeof a->role);
+    column_text(stmt, 6, a->app_id, sizeof a->app_id);
+    column_text(stmt, 7, a->pc_id, sizeof a->pc_id);
+    column_text(stmt, 8, a->unit, sizeof a->unit);
+    column_text(stmt, 9, a->action, sizeof a->action);
+    column_text(stmt, 10, a->outcome, sizeof a->outcome);
+    column_text(stmt, 11, a->reason, sizeof a->reason);
+    return a->id > 0 && name_is_id(a->app_id) && name_is_id(a->pc_id);
+}
+
+int store_recall_audits(const char *path, int64_t since_ms, StoreAudit **ret, size_t *ret_n)
+{
+    void *rows = NULL;
+    int r = recall_rows(
+        path,
+        "SELECT id, ts, ended_ts, uid, origin, role, app_id, pc_id, unit, action, outcome, reason"
+        " FROM audit WHERE outcome = 'requested' OR (ts > ?1 AND origin = 'auto_fix')"
+        " OR id IN (SELECT id FROM (SELECT id, action, max(ts) FROM audit WHERE outcome = 'done'"
+        " GROUP BY app_id, pc_id) WHERE action = 'stop')"
+        " ORDER BY ts, id LIMIT " INCIDENTS_LIMIT,
+        since_ms, 0, read_audit, sizeof **ret, &rows, ret_n);
+
+    if (r >= 0)
+        *ret = rows;
     return r;
 }

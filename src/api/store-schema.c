@@ -65,6 +65,23 @@ const StoreMigration store_migrations[] = {
         " PRIMARY KEY(incident, event, channel)) WITHOUT ROWID;"
         "CREATE INDEX outbox_waiting ON outbox(created_ts) WHERE state = 'waiting';"
         "CREATE INDEX outbox_ts ON outbox(created_ts);"},
+    {4, "CREATE TABLE audit("
+        " id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, ended_ts INTEGER, origin TEXT NOT NULL,"
+        " role TEXT NOT NULL, uid INTEGER, app_id TEXT NOT NULL, pc_id TEXT NOT NULL,"
+        " unit TEXT NOT NULL, action TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL);"
+        "CREATE INDEX audit_ts ON audit(ts);"
+        "CREATE INDEX audit_requested ON audit(id) WHERE outcome = 'requested';"},
+    {5, "CREATE TABLE silence("
+        " id INTEGER PRIMARY KEY, kind TEXT NOT NULL, app_id TEXT, pc_id TEXT,"
+        " from_ts INTEGER NOT NULL, until_ts INTEGER NOT NULL, comment TEXT NOT NULL,"
+        " made_by TEXT NOT NULL, created_ts INTEGER NOT NULL);"
+        "CREATE INDEX silence_until ON silence(until_ts);"
+        "ALTER TABLE incident ADD COLUMN acked_ts INTEGER;"
+        "ALTER TABLE incident ADD COLUMN acked_by TEXT;"
+        "ALTER TABLE incident ADD COLUMN ack_comment TEXT;"
+        "ALTER TABLE incident ADD COLUMN held INTEGER NOT NULL DEFAULT 0;"},
+    {6, "CREATE TABLE pc_boot("
+        " pc_id TEXT PRIMARY KEY, boot_id TEXT NOT NULL, ts INTEGER NOT NULL) WITHOUT ROWID;"},
 };
 const size_t store_n_migrations = ELEMENTS(store_migrations);
 

@@ -43,6 +43,9 @@ typedef enum Stmt {
     STMT_PC_TRANSITION,
     STMT_INCIDENT,
     STMT_OUTBOX,
+    STMT_AUDIT,
+    STMT_SILENCE,
+    STMT_BOOT,
     STMT_HOUR,
     STMT_MAX
 } Stmt;
@@ -85,11 +88,19 @@ static const char *const stmt_sql[] = {
     UPSERT_EVIDENCE,
     [STMT_INCIDENT] =
         "INSERT OR REPLACE INTO incident(id, kind, state, app_id, pc_id, began_ts,"
-        " opened_ts, closed_ts, cause, sentence) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " opened_ts, closed_ts, cause, sentence, acked_ts, acked_by, ack_comment, held)"
+        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [STMT_SILENCE] = "INSERT OR REPLACE INTO silence(id, kind, app_id, pc_id, from_ts, until_ts,"
+                     " comment, made_by, created_ts) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [STMT_BOOT] = "INSERT OR REPLACE INTO pc_boot(pc_id, boot_id, ts) VALUES(?, ?, ?)",
     [STMT_OUTBOX] =
         "INSERT OR REPLACE INTO outbox(incident, event, channel, state, created_ts,"
         " ended_ts, kind, app_id, pc_id, began_ts, opened_ts, closed_ts, cause, sentence)"
         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [STMT_AUDIT] = "INSERT INTO audit(id, ts, ended_ts, origin, role, uid, app_id, pc_id, unit,"
+                   " action, outcome, reason) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                   " ON CONFLICT(id) DO UPDATE SET ended_ts = excluded.ended_ts,"
+                   " outcome = excluded.outcome, reason = excluded.reason",
     [STMT_HOUR] = "INSERT INTO service_hour(service, hour, healthy_ms, observed_ms, transitions)"
                   " VALUES(?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                   " healthy_ms = healthy_ms + excluded.healthy_ms,"
@@ -506,6 +517,42 @@ static int write_incident(StoreWrite *w, const StoreIncident *i, StoreWritten *s
     bind_text(stmt, 2, i->kind, NULL);
     bind_text(stmt, 3, i->state, NULL);
     bind_subject(stmt, 4, i);
+    bind_time(stmt, 11, i->acked_ms);
+    bind_text(stmt, 12, i->acked_ms ? i->acked_by : NULL, NULL);
+    bind_text(stmt, 13, i->acked_ms ? i->ack_comment : NULL, NULL);
+    sqlite3_bind_int(stmt, 14, i->held);
+    return finish_record(w, stmt, sum);
+}
+
+static int write_silence(StoreWrite *w, const Silence *i, StoreWritten *sum)
+{
+    sqlite3_stmt *stmt = NULL;
+    int r = prepare(w, STMT_SILENCE, &stmt);
+
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(stmt, 1, i->id);
+    bind_text(stmt, 2, silence_kind_to_string(i->kind), NULL);
+    bind_text(stmt, 3, i->app_id[0] ? i->app_id : NULL, NULL);
+    bind_text(stmt, 4, i->pc_id[0] ? i->pc_id : NULL, NULL);
+    sqlite3_bind_int64(stmt, 5, i->from_ms);
+    sqlite3_bind_int64(stmt, 6, i->until_ms);
+    bind_text(stmt, 7, i->comment, "");
+    bind_text(stmt, 8, i->by, "");
+    sqlite3_bind_int64(stmt, 9, i->created_ms);
+    return finish_record(w, stmt, sum);
+}
+
+static int write_boot(StoreWrite *w, const StoreBoot *b, StoreWritten *sum)
+{
+    sqlite3_stmt *stmt = NULL;
+    int r = prepare(w, STMT_BOOT, &stmt);
+
+    if (r < 0)
+        return r;
+    bind_text(stmt, 1, b->pc_id, NULL);
+    bind_text(stmt, 2, b->boot_id, NULL);
+    sqlite3_bind_int64(stmt, 3, b->ts_ms);
     return finish_record(w, stmt, sum);
 }
 
@@ -524,6 +571,31 @@ static int write_outbox(StoreWrite *w, const StoreOutbox *o, StoreWritten *sum)
     bind_time(stmt, 6, o->ended_ms);
     bind_text(stmt, 7, o->incident.kind, NULL);
     bind_subject(stmt, 8, &o->incident);
+    return finish_record(w, stmt, sum);
+}
+
+static int write_audit(StoreWrite *w, const StoreAudit *a, StoreWritten *sum)
+{
+    sqlite3_stmt *stmt = NULL;
+    int r = prepare(w, STMT_AUDIT, &stmt);
+
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(stmt, 1, a->id);
+    sqlite3_bind_int64(stmt, 2, a->ts_ms);
+    bind_time(stmt, 3, a->ended_ms);
+    bind_text(stmt, 4, a->origin, NULL);
+    bind_text(stmt, 5, a->role, NULL);
+    if (a->uid >= 0)
+        sqlite3_bind_int64(stmt, 6, a->uid);
+    else
+        sqlite3_bind_null(stmt, 6);
+    bind_text(stmt, 7, a->app_id, NULL);
+    bind_text(stmt, 8, a->pc_id, NULL);
+    bind_text(stmt, 9, a->unit, NULL);
+    bind_text(stmt, 10, a->action, NULL);
+    bind_text(stmt, 11, a->outcome, NULL);
+    bind_text(stmt, 12, a->reason, NULL);
     return finish_record(w, stmt, sum);
 }
 
@@ -590,6 +662,9 @@ static int write_one(StoreWrite *w, const StoreEvent *e, StoreWritten *sum)
     switch (e->kind) {
     case STORE_EVENT_INCIDENT: return write_incident(w, store_event_incident(e), sum);
     case STORE_EVENT_OUTBOX: return write_outbox(w, store_event_outbox(e), sum);
+    case STORE_EVENT_SILENCE: return write_silence(w, store_event_silence(e), sum);
+    case STORE_EVENT_BOOT: return write_boot(w, store_event_boot(e), sum);
+    case STORE_EVENT_AUDIT: return write_audit(w, store_event_audit(e), sum);
     case STORE_EVENT_TRANSITION: return write_event(w, &e->t, sum);
     }
     return 0;
@@ -640,6 +715,11 @@ int store_write_checkpoint(StoreWrite *w)
     if (rc == SQLITE_BUSY)
         return 0; /* a reader; the next one gets further */
     return rc == SQLITE_OK ? 0 : failed(w, rc);
+}
+
+void store_write_keep(StoreWrite *w, uint32_t checks_days, uint32_t transitions_days)
+{
+    store_clean_keep(&w->clean, checks_days, transitions_days);
 }
 
 int store_write_clean(StoreWrite *w, Now now)

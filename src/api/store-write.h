@@ -38,6 +38,8 @@ const char *store_write_error(const StoreWrite *w); /* SQLite's text for the las
 /* Copies the log into the file when it has grown enough. */
 int store_write_checkpoint(StoreWrite *w);
 
+void store_write_keep(StoreWrite *w, uint32_t checks_days, uint32_t transitions_days);
+
 /* One slice of the daily clean-up (each a short transaction of its own): drops day tables, deletes
  * old transitions and hours, makes tomorrow's table. 1: there is more; 0: done for today. */
 int store_write_clean(StoreWrite *w, Now now);

@@ -42,7 +42,7 @@
 
 struct Store {
     StoreBatch open;   /* the loop's */
-    uint64_t sequence; /* of the last outbox row that was added; the loop's */
+    uint64_t sequence; /* of the last outbox or audit row that was added; the loop's */
 
     pthread_mutex_t lock; /* guards from here ... */
     StoreBatch waiting;
@@ -51,7 +51,9 @@ struct Store {
     uint32_t delay_ms;
     bool urgent, stopping, abandoned;
     int owners;
-    uint64_t durable; /* the last outbox row that is on disk, with all before it */
+    uint64_t durable; /* the last of these rows that is on disk, with all before it */
+    bool keep_changed;
+    uint32_t keep_checks_days, keep_transitions_days;
     StoreStats stats; /* ... to here */
 
     int wake_fd; /* the writer waits for it */
@@ -156,6 +158,18 @@ void store_add_incident(Store *s, const StoreIncident *i)
     relieve(s);
 }
 
+void store_add_boot(Store *s, const StoreBoot *b)
+{
+    lost(s, store_batch_add_boot(&s->open, b), &s->stats.dropped_others);
+    relieve(s);
+}
+
+void store_add_silence(Store *s, const Silence *i)
+{
+    lost(s, store_batch_add_silence(&s->open, i), &s->stats.dropped_others);
+    relieve(s);
+}
+
 /* It does not relieve: the incident that follows belongs into the same transaction. */
 uint64_t store_add_outbox(Store *s, const StoreOutbox *o)
 {
@@ -163,6 +177,14 @@ uint64_t store_add_outbox(Store *s, const StoreOutbox *o)
 
     lost(s, r, &s->stats.dropped_others);
     return s->sequence;
+}
+
+uint64_t store_add_audit(Store *s, const StoreAudit *a)
+{
+    int r = store_batch_add_audit(&s->open, a, ++s->sequence);
+
+    lost(s, r, &s->stats.dropped_others);
+    return r < 0 ? 0 : s->sequence;
 }
 
 uint64_t store_durable(Store *s)
@@ -390,11 +412,23 @@ static void answer_flush(Store *s)
         ring(s->done_fd);
 }
 
+static void take_keep(Store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool changed = s->keep_changed;
+    uint32_t checks_days = s->keep_checks_days, transitions_days = s->keep_transitions_days;
+    s->keep_changed = false;
+    pthread_mutex_unlock(&s->lock);
+    if (changed)
+        store_write_keep(s->write, checks_days, transitions_days);
+}
+
 /* True when a slice was done and there may be more. */
 static bool clean(Store *s)
 {
     Now now = clock_now();
 
+    take_keep(s);
     if (now.mono_us < s->clean_us)
         return false;
     int r = store_write_clean(s->write, now);
@@ -450,6 +484,16 @@ static void *writer_main(void *arg)
     ring(s->done_fd);
     store_disown(s);
     return NULL;
+}
+
+void store_keep(Store *s, uint32_t checks_days, uint32_t transitions_days)
+{
+    pthread_mutex_lock(&s->lock);
+    s->keep_checks_days = checks_days;
+    s->keep_transitions_days = transitions_days;
+    s->keep_changed = true;
+    pthread_mutex_unlock(&s->lock);
+    ring(s->wake_fd);
 }
 
 /* --- life --- */

@@ -13,7 +13,6 @@
 #include "api/stream.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -54,6 +53,7 @@ struct Client {
     uint64_t close_by_us; /* deadline of CLOSING and ENDING */
     ClientState state;
     uint8_t ping_phase;
+    bool by_token;
 };
 
 struct Stream {
@@ -458,13 +458,14 @@ static void client_greet(Client *c, const char *query, Now now)
         c->state = CLIENT_DEAD;
 }
 
-void stream_accept(Stream *s, int fd, const char *query, const void *extra, size_t extra_len,
-                   Now now)
+void stream_accept(Stream *s, int fd, bool by_token, const char *query, const void *extra,
+                   size_t extra_len, Now now)
 {
     s->now_us = now.mono_us;
     Client *c = client_new(s, fd);
     if (!c)
         return;
+    c->by_token = by_token;
     client_greet(c, query, now);
     client_feed(c, extra, extra_len);
     client_settle(c);
@@ -508,6 +509,29 @@ void stream_tick(Stream *s, Now now)
     for (Client *c = s->clients, *next; c; c = next) {
         next = c->next;
         client_tick(c, c->ping_phase == phase);
+    }
+}
+
+/* Unlike others that are closed it gets no time for the handshake: the next tick drops it. */
+static void client_expel(Client *c, const char *reason)
+{
+    queue_drop_rest(c);
+    if (c->state == CLIENT_OPEN)
+        client_close(c, 1008, reason);
+    if (c->state == CLIENT_DEAD)
+        return;
+    client_end(c);
+    c->close_by_us = c->stream->now_us;
+}
+
+void stream_end_by_token(Stream *s, const char *reason, Now now)
+{
+    s->now_us = now.mono_us;
+    for (Client *c = s->clients, *next; c; c = next) {
+        next = c->next;
+        if (c->by_token)
+            client_expel(c, reason);
+        client_settle(c);
     }
 }
 

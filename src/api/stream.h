@@ -6,6 +6,7 @@
  * ping every 5 s; one that is silent for 30 s is dropped. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,12 +28,16 @@ Stream *stream_free(Stream *s);
 void stream_set_publish(Stream *s, Publish *p);
 /* Takes an upgraded socket (and closes it in the end): sends hello, then the snapshot or the missed
  * deltas the query asks for
- * ("stream=<16 hex>&since=<seq>"). A snapshot may pass the queue's maximum. */
-void stream_accept(Stream *s, int fd, const char *query, const void *extra, size_t extra_len,
-                   Now now);
+ * ("stream=<16 hex>&since=<seq>"). A snapshot may pass the queue's maximum.
+ * by_token: it may be here only because of the token, so it ends with that. */
+void stream_accept(Stream *s, int fd, bool by_token, const char *query, const void *extra,
+                   size_t extra_len, Now now);
 void stream_broadcast(void *stream, uint64_t seq, const char *json,
                       size_t len);    /* a PublishCallback */
 void stream_tick(Stream *s, Now now); /* each second: pings, drops */
 size_t stream_clients(const Stream *s);
 uint64_t stream_cut_off(const Stream *s); /* slow clients dropped so far */
+/* Cuts off whoever came by the token: nothing more is told, and within a second the socket is gone.
+ */
+void stream_end_by_token(Stream *s, const char *reason, Now now);
 void stream_close_all(Stream *s, uint16_t code, const char *reason);

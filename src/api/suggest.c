@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "basic/i18n.h"
 #include "basic/macro.h"
 
 #define WORD_MAX 48
@@ -51,5 +52,5 @@ void suggest_append(const Suggestion *s, char *dst, size_t size)
     size_t len = strnlen(dst, size);
 
     if (s->best && len < size)
-        snprintf(dst + len, size - len, ", did you mean %s?", s->best);
+        snprintf(dst + len, size - len, _(", did you mean %s?"), s->best);
 }

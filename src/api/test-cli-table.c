@@ -8,6 +8,9 @@
 #include <string.h>
 
 #include "api/cli-table.h"
+#include "api/reconcile.h"
+#include "basic/i18n.h"
+#include "common/sentence.h"
 
 static ServiceRow row(const char *app, const char *pc, Actual actual, Light light)
 {
@@ -152,12 +155,89 @@ static void test_lines(void **state)
     buffer_done(&out);
 }
 
+/* The column, in characters, at which what begins. */
+static size_t column_of(const char *line, const char *what)
+{
+    const char *found = strstr(line, what);
+    size_t column = 0;
+
+    assert_non_null(found);
+    for (const char *s = line; s < found; s++)
+        column += (*s & 0xC0) != 0x80;
+    return column;
+}
+
+static void test_spanish(void **state)
+{
+    ServiceRow rows[] = {row("a", "p", ACTUAL_RUNNING, LIGHT_OK),
+                         row("b", "p", ACTUAL_STARTING, LIGHT_WARN),
+                         row("c", "p", ACTUAL_UNREACHABLE, LIGHT_UNKNOWN)};
+    PcRow pc = {.pc_id = "p", .services = 3, .sentence = "its host key has changed"};
+    AlertRow alert = {
+        .state = "pending", .app_id = "b", .pc_id = "p", .sentence = "exit code 1", .behind = 2};
+    TableOptions o = {.now_ms = 1000000 + 61000};
+    Buffer out = BUFFER_INIT(8192);
+    const char *lines[8] = {"", "", "", "", "", "", "", ""};
+    char *rest, *line;
+    size_t n = 0;
+
+    (void)state;
+    i18n_init("es");
+    for (size_t i = 0; i < 3; i++)
+        rows[i].port = 8080;
+    strcpy(rows[1].sentence, "it has been starting for more than 90 s");
+    table_render(&out, rows, 3, &pc, 1, &o);
+    assert_int_equal(buffer_error(&out), 0);
+    rest = (char *)buffer_cstr(&out);
+    while (n < 8 && (line = strsep(&rest, "\n")))
+        lines[n++] = line;
+    assert_string_equal(lines[0], "p  inaccesible: su clave de host ha cambiado");
+    assert_non_null(strstr(lines[1], "● a"));
+    assert_non_null(strstr(lines[1], "en marcha"));
+    assert_non_null(strstr(lines[2], "arrancando"));
+    assert_non_null(strstr(lines[2], "lleva más de 90 s arrancando"));
+    assert_non_null(strstr(lines[3], "inaccesible  1 min"));
+    for (size_t i = 2; i <= 3; i++)
+        assert_int_equal(column_of(lines[i], ":8080"), column_of(lines[1], ":8080"));
+    assert_string_equal(lines[5],
+                        "● 1 bien · ▲ 1 con aviso · ○ 1 desconocido · 3 servicios en 1 PC");
+    buffer_reset(&out);
+    alert.began_ts = o.now_ms - 61000;
+    table_alert(&out, &alert, &o);
+    assert_string_equal(buffer_cstr(&out),
+                        "  ▲ pendiente b en p desde hace 1 min: código de salida 1 (2 detrás)");
+    buffer_done(&out);
+    i18n_init("en");
+}
+
+static void test_every_cause_is_said_in_spanish(void **state)
+{
+    char text[SENTENCE_MAX];
+
+    (void)state;
+    i18n_init("es");
+    for (int c = 0; c < CAUSE_MAX; c++) {
+        const char *english = cause_sentence((Cause)c);
+        if (english[0] && strcmp(sentence_translate(text, english), english) == 0)
+            fail_msg("common/sentence.c does not know: %s", english);
+    }
+    assert_string_equal(
+        sentence_translate(text, "exit code 3; auto_fix has stopped after 3 starts within 600 s"),
+        "código de salida 3; auto_fix se ha detenido tras 3 inicios en 600 s");
+    i18n_init("en");
+    assert_string_equal(sentence_translate(text, "it failed"), "it failed");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table), cmocka_unit_test(test_narrow_terminal_cuts_the_reason_only),
-        cmocka_unit_test(test_ages),  cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_narrow_terminal_cuts_the_reason_only),
+        cmocka_unit_test(test_ages),
+        cmocka_unit_test(test_exit_codes),
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_spanish),
+        cmocka_unit_test(test_every_cause_is_said_in_spanish),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

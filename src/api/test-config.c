@@ -339,6 +339,43 @@ static void test_split_address(void **state)
     assert_int_equal(port, 1);
 }
 
+static Config *parse_good(const char *text)
+{
+    Config *c = NULL;
+    ConfigError error;
+
+    assert_int_equal(config_parse("x.yaml", text, strlen(text), &c, &error), 0);
+    return c;
+}
+
+static void test_changes(void **state)
+{
+    static const struct {
+        const char *a, *b, *changes;
+        size_t n;
+    } table[] = {
+        {"", "", "", 0},
+        {"interval_ms: 10000", "", "", 0}, /* the default, given */
+        {"interval_ms: 5000", "", "interval_ms", 1},
+        {"self: a", "self: a", "", 0},
+        {"self: a", "", "self", 1},
+        {"", "self: a", "self", 1},
+        {"hosts: [a, b]", "hosts: [a, b]", "", 0},
+        {"hosts: [a, b]", "hosts: [b, a]", "hosts", 1},
+        {"hosts: [a, b]", "hosts: [a]", "hosts", 1},
+        {"features.actions: true\nnotify.webhook_url: http://h/SECRET",
+         "notify.webhook_url: http://h/OTHER", "features.actions, notify.webhook_url", 2},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(table); i++) {
+        CLEANUP(buffer_done) Buffer b = BUFFER_INIT(4096);
+        CLEANUP(config_freep) Config *x = parse_good(table[i].a), *y = parse_good(table[i].b);
+        assert_int_equal(config_changes(x, y, &b), table[i].n);
+        assert_string_equal(buffer_cstr(&b), table[i].changes);
+    }
+}
+
 static void test_write_keys(void **state)
 {
     CLEANUP(buffer_done) Buffer b = BUFFER_INIT(65536);
@@ -361,7 +398,7 @@ int main(void)
         cmocka_unit_test(test_defaults),    cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_dotted_keys), cmocka_unit_test(test_broken),
         cmocka_unit_test(test_load),        cmocka_unit_test(test_split_address),
-        cmocka_unit_test(test_write_keys),
+        cmocka_unit_test(test_changes),     cmocka_unit_test(test_write_keys),
     };
 
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -15,7 +15,8 @@
 #define WALL INT64_C(1700000000000) /* 800 s after a full hour */
 
 typedef struct Seen {
-    unsigned transitions, checks, changed, removed, added;
+    unsigned transitions, checks, changed, removed, added, boots, reboots;
+    TransitionRow last, last_end; /* of any; of a service that went down */
     uint64_t healthy_ms, observed_ms;
     int64_t last_hour;
 } Seen;
@@ -23,8 +24,13 @@ typedef struct Seen {
 static void on_transition(void *userdata, FleetPc *pc, Service *s, const TransitionRow *row,
                           const Change *change)
 {
-    (void)pc, (void)s, (void)row, (void)change;
-    ((Seen *)userdata)->transitions++;
+    Seen *seen = userdata;
+
+    (void)pc, (void)change;
+    seen->transitions++;
+    seen->last = *row;
+    if (s && row->from == ACTUAL_RUNNING)
+        seen->last_end = *row;
 }
 
 static void on_check(void *userdata, Service *s, int64_t ts_ms)
@@ -62,7 +68,24 @@ static void on_added(void *userdata, FleetPc *pc, Service *s)
     ((Seen *)userdata)->added++;
 }
 
-static const FleetOps ops = {on_transition, on_check, on_hour, on_changed, on_removed, on_added};
+static void on_booted(void *userdata, FleetPc *pc, bool again)
+{
+    Seen *seen = userdata;
+
+    assert_true(pc->boot_id[0]);
+    seen->boots++;
+    seen->reboots += again;
+}
+
+static const FleetOps ops = {
+    .transition = on_transition,
+    .check = on_check,
+    .hour = on_hour,
+    .changed = on_changed,
+    .removed = on_removed,
+    .added = on_added,
+    .booted = on_booted,
+};
 
 typedef struct Setup {
     Fleet *fleet;
@@ -325,6 +348,173 @@ static void test_pc_transitions_and_rows(void **state)
     setup_free(t);
 }
 
+/* The row and its sentence follow the cause, history holds one way there and one back. */
+static void test_another_cause_is_no_transition(void **state)
+{
+    Setup *t = setup_new(2);
+    PcFacts silent = {.known = true, .cause = CAUSE_BUS_SILENT},
+            timeout = {.known = true, .cause = CAUSE_HOST_TIMEOUT},
+            manager = {.known = true,
+                       .reachable = true,
+                       .scope_cause[SCOPE_USER] = CAUSE_NO_USER_MANAGER},
+            bus = {.known = true, .reachable = true, .scope_cause[SCOPE_USER] = CAUSE_BUS_ERROR},
+            well = {.known = true, .reachable = true};
+    PcRow row;
+
+    (void)state;
+    FleetPc *pc = fleet_pc(t->fleet, "pc-a");
+    make_well(t, 0);
+    fleet_pc_answer(t->fleet, pc, &silent, at(5 * S));
+    fleet_clear_marks(t->fleet);
+    fleet_pc_answer(t->fleet, pc, &timeout, at(6 * S));
+    assert_int_equal(t->seen.transitions, 1);
+    assert_true(fleet_has_marks(t->fleet));
+    fleet_pc_row(t->fleet, pc, &row);
+    assert_int_equal(row.cause, CAUSE_HOST_TIMEOUT);
+    assert_string_equal(row.sentence, "it does not answer the ssh connection in time");
+    assert_int_equal(row.since_ts, at(5 * S).wall_ms);
+    fleet_pc_answer(t->fleet, pc, &manager, at(7 * S));
+    assert_int_equal(t->seen.transitions, 2);
+    fleet_pc_answer(t->fleet, pc, &bus, at(8 * S));
+    assert_int_equal(t->seen.transitions, 2);
+    fleet_pc_answer(t->fleet, pc, &well, at(9 * S));
+    assert_int_equal(t->seen.transitions, 3);
+    assert_int_equal(t->seen.last.from, ACTUAL_UNKNOWN);
+    assert_int_equal(t->seen.last.to, ACTUAL_RUNNING);
+    setup_free(t);
+}
+
+#define BOOT_A "0123abcd-ef00-4444-8888-0123456789ab"
+#define BOOT_B "0123abcd-ef00-4444-8888-0123456789ac"
+
+static void test_reboot_is_told_once(void **state)
+{
+    Setup *t = setup_new(2);
+    PcFacts away = {.known = true, .cause = CAUSE_HOST_REFUSED},
+            manager = {.known = true,
+                       .reachable = true,
+                       .scope_cause[SCOPE_USER] = CAUSE_NO_USER_MANAGER},
+            well = {.known = true, .reachable = true};
+
+    (void)state;
+    FleetPc *pc = fleet_pc(t->fleet, "pc-b");
+    fleet_pc_boot(pc, BOOT_A);
+    fleet_pc_answer(t->fleet, pc, &well, at(0));
+    assert_int_equal(t->seen.boots, 1); /* learned */
+    assert_int_equal(t->seen.transitions, 0);
+    fleet_pc_answer(t->fleet, pc, &away, at(5 * S)); /* cut off, the same boot afterwards */
+    fleet_pc_boot(pc, BOOT_A);
+    fleet_pc_answer(t->fleet, pc, &well, at(6 * S));
+    assert_int_equal(t->seen.last.cause, CAUSE_NONE);
+    assert_int_equal(t->seen.boots, 1);
+    fleet_pc_answer(t->fleet, pc, &away, at(7 * S));
+    fleet_pc_boot(pc, "nonsense");
+    fleet_pc_boot(pc, "");
+    fleet_pc_boot(pc, BOOT_B);
+    assert_int_equal(t->seen.reboots, 0); /* not before it answers */
+    fleet_pc_answer(t->fleet, pc, &manager, at(8 * S));
+    assert_int_equal(t->seen.reboots, 1);
+    assert_int_equal(t->seen.last.cause, CAUSE_NO_USER_MANAGER);
+    fleet_pc_answer(t->fleet, pc, &well, at(9 * S));
+    assert_int_equal(t->seen.last.cause, CAUSE_REBOOTED);
+    assert_string_equal(t->seen.last.sentence, "it was rebooted");
+    fleet_pc_answer(t->fleet, pc, &away, at(10 * S));
+    fleet_pc_boot(pc, BOOT_B);
+    fleet_pc_answer(t->fleet, pc, &well, at(11 * S));
+    assert_int_equal(t->seen.last.cause, CAUSE_NONE);
+    assert_int_equal(t->seen.reboots, 1);
+    setup_free(t);
+}
+
+/* An earlier daemon saw another boot: our first answer of it already is one after a reboot. */
+static void test_reboot_while_nobody_looked(void **state)
+{
+    Setup *t = setup_new(2);
+    PcFacts well = {.known = true, .reachable = true};
+
+    (void)state;
+    FleetPc *same = fleet_pc(t->fleet, "pc-a"), *other = fleet_pc(t->fleet, "pc-b");
+    fleet_pc_recall_boot(same, BOOT_A);
+    fleet_pc_recall_boot(other, "garbage");
+    fleet_pc_recall_boot(other, BOOT_A);
+    fleet_pc_boot(same, BOOT_A);
+    fleet_pc_boot(other, BOOT_B);
+    fleet_pc_answer(t->fleet, same, &well, at(0));
+    assert_int_equal(t->seen.boots, 1);
+    assert_int_equal(t->seen.reboots, 0);
+    assert_int_equal(t->seen.transitions, 0);
+    fleet_pc_answer(t->fleet, other, &well, at(0));
+    assert_int_equal(t->seen.reboots, 1);
+    assert_int_equal(t->seen.last.cause, CAUSE_REBOOTED);
+    assert_int_equal(t->seen.last.from, ACTUAL_UNKNOWN);
+    setup_free(t);
+}
+
+/* Two daemons within one second, a clock set back, a history that somebody has edited. */
+static void test_ids_are_never_given_twice(void **state)
+{
+    Setup *t = setup_new(1);
+    int64_t first = fleet_next_transition_id(t->fleet);
+
+    (void)state;
+    fleet_ids_after(t->fleet, WALL + 150, first + 3);
+    int64_t second = fleet_next_transition_id(t->fleet);
+    assert_true(second > first + 3);
+    assert_true(second > WALL / 1000 << 20 && second < (WALL / 1000 + 1) << 20);
+    fleet_ids_after(t->fleet, 17, second + 5000000);
+    assert_int_equal(fleet_next_transition_id(t->fleet), second + 5000001);
+    fleet_ids_after(t->fleet, INT64_MAX, INT64_MAX);
+    fleet_ids_after(t->fleet, -1, -1);
+    assert_int_equal(fleet_next_transition_id(t->fleet), second + 5000002);
+    setup_free(t);
+}
+
+static Service *add_unit(Setup *t, const char *pc_id)
+{
+    Want want = {.app_id = "job", .pc_id = pc_id, .unit = "a.service", .timeout_ms = 2000};
+
+    assert_int_equal(fleet_apply(t->fleet, &t->registry, &t->pcs[0], &want, 1, at(0)), 0);
+    return fleet_service(t->fleet, "job", pc_id);
+}
+
+/* Its run ended with the PC, and history says so; a restart behind a mere cut is none of that. */
+static void test_services_went_down_with_their_pc(void **state)
+{
+    Setup *t = setup_new(1);
+    PcFacts away = {.known = true, .cause = CAUSE_HOST_REFUSED},
+            well = {.known = true, .reachable = true};
+    UnitFacts unit = {.load = LOAD_LOADED,
+                      .active = ACTIVE_ACTIVE,
+                      .kind = KIND_SERVICE,
+                      .has_details = true,
+                      .invocation = {1},
+                      .active_enter_ms = WALL - 3600000,
+                      .result = "success"};
+
+    (void)state;
+    Service *s = add_unit(t, "pc-b");
+    fleet_pc_boot(s->pc, BOOT_A);
+    fleet_pc_answer(t->fleet, s->pc, &well, at(0));
+    fleet_unit(t->fleet, s, &unit, false, at(1 * S));
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned before = t->seen.transitions;
+        fleet_pc_answer(t->fleet, s->pc, &away, at((10 + 20 * i) * S));
+        fleet_pc_boot(s->pc, BOOT_B); /* news in the first round alone */
+        fleet_pc_answer(t->fleet, s->pc, &well, at((20 + 20 * i) * S));
+        unit.invocation[0]++;
+        unit.n_restarts = 1; /* it had trouble starting: that is no crash of the run before */
+        unit.active_enter_ms = at((19 + 20 * i) * S).wall_ms;
+        fleet_unit(t->fleet, s, &unit, false, at((21 + 20 * i) * S));
+        assert_int_equal(t->seen.transitions - before, 4); /* the PC's two, the service's two */
+        assert_int_equal(t->seen.last_end.cause, i ? CAUSE_STOPPED : CAUSE_REBOOTED);
+        assert_int_equal(t->seen.last_end.to, ACTUAL_INACTIVE);
+        assert_string_equal(t->seen.last_end.sentence,
+                            i ? "it is not running" : "its PC was rebooted");
+        assert_int_equal(t->seen.last.to, ACTUAL_RUNNING);
+    }
+    setup_free(t);
+}
+
 static void test_marks(void **state)
 {
     Setup *t = setup_new(3);
@@ -394,6 +584,11 @@ int main(void)
         cmocka_unit_test(test_registry_by_difference),
         cmocka_unit_test(test_hours_are_booked_under_the_verdict_that_held),
         cmocka_unit_test(test_pc_transitions_and_rows),
+        cmocka_unit_test(test_another_cause_is_no_transition),
+        cmocka_unit_test(test_reboot_is_told_once),
+        cmocka_unit_test(test_reboot_while_nobody_looked),
+        cmocka_unit_test(test_ids_are_never_given_twice),
+        cmocka_unit_test(test_services_went_down_with_their_pc),
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_transitions_of_a_day),
         cmocka_unit_test(test_interval_changes_while_it_runs),

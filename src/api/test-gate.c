@@ -335,10 +335,15 @@ static void test_roles(void **state)
     };
 
     (void)state;
-    assert_int_equal(ELEMENTS(table), NEED_MAX * 3);
+    assert_int_equal(ELEMENTS(table), (NEED_MAX - 1) * 3);
     for (size_t i = 0; i < ELEMENTS(table); i++) {
         assert_int_equal(gate_allows(table[i].need, table[i].role, false), table[i].off);
         assert_int_equal(gate_allows(table[i].need, table[i].role, true), table[i].on);
+    }
+    for (GateRole role = ROLE_NOBODY; role <= ROLE_TOKEN; role++) {
+        assert_int_equal(gate_allows(NEED_INVALID, role, true), 403);
+        assert_int_equal(gate_allows(NEED_MAX, role, true), 403);
+        assert_int_equal(gate_allows((GateNeed)99, role, true), 403);
     }
 }
 

@@ -171,6 +171,60 @@ static void test_transitions_of_all(void **state)
     answer_done(&a);
 }
 
+static void test_audit(void **state)
+{
+    Scratch *f = *state;
+    Store *s = open_store(f->path);
+    StoreAudit audit = {.uid = 1000,
+                        .origin = "cli",
+                        .role = "token",
+                        .app_id = "web",
+                        .pc_id = "alpha",
+                        .unit = "web.service",
+                        .action = "stop",
+                        .outcome = "done"};
+
+    for (int i = 1; i <= 30; i++) {
+        audit.id = i;
+        audit.ts_ms = noon + i;
+        audit.ended_ms = i % 2 ? noon + i + 5 : 0;
+        store_add_audit(s, &audit);
+    }
+    store_close(s);
+    /* as only a person with an editor can make one */
+    sqlite3 *db = db_open(f->path);
+    db_exec(db, "INSERT INTO audit VALUES(31, 1, NULL, char(27) || '[2J', '', NULL, '', '', '', '',"
+                " '<b>', char(8238))");
+    sqlite3_close(db);
+    HistoryQuestion q = {.kind = HISTORY_AUDIT, .limit = 10, .now_ms = noon};
+    Answer a = ask(f->path, &q);
+    assert_int_equal(json_length(a.json), 10);
+    int64_t id = 30;
+    for (const Json *row = json_first(a.json); row; row = json_next(row), id--) {
+        assert_int_equal(int_of(row, "id"), id);
+        assert_int_equal(int_of(row, "uid"), 1000);
+        assert_true(json_is_null(json_get(row, "ended_ts")) == (id % 2 == 0));
+        assert_true(json_is_null(json_get(row, "reason")));
+        assert_string_equal(json_as_string(json_get(row, "action"), ""), "stop");
+    }
+    answer_done(&a);
+    q.id = 7;
+    a = ask(f->path, &q);
+    assert_int_equal(json_length(a.json), 1);
+    assert_int_equal(int_of(json_first(a.json), "ts"), noon + 7);
+    answer_done(&a);
+    q.id = 31;
+    a = ask(f->path, &q);
+    assert_null(strpbrk(a.text, "\033<"));
+    assert_true(json_is_null(json_get(json_first(a.json), "uid")));
+    assert_string_equal(json_as_string(json_get(json_first(a.json), "reason"), ""), "?");
+    answer_done(&a);
+    q.id = 99;
+    a = ask(f->path, &q);
+    assert_string_equal(a.text, "[]");
+    answer_done(&a);
+}
+
 static void test_hours(void **state)
 {
     Scratch *f = *state;
@@ -548,6 +602,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SCRATCH(test_transitions_of_one),
         WITH_SCRATCH(test_transitions_of_all),
+        WITH_SCRATCH(test_audit),
         WITH_SCRATCH(test_hours),
         WITH_SCRATCH(test_points),
         WITH_SCRATCH(test_nobody_and_nothing),

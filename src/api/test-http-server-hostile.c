@@ -2,6 +2,8 @@
  * requests. */
 #include "api/test-http-server.h"
 
+#include <sys/resource.h>
+
 static void test_not_found(void **state)
 {
     static const char *const paths[] = {
@@ -323,6 +325,60 @@ static void test_other_uid(void **state)
     }
 }
 
+/* A connection that is kept alive: what was let in a moment ago is not let in by the old token. */
+static void test_token_changes(void **state)
+{
+    static const char old[] =
+        "GET /text HTTP/1.1\r\n" HOST "Authorization: Bearer " TOKEN "\r\n\r\n";
+    static const char new[] =
+        "GET /text HTTP/1.1\r\n" HOST "Authorization: Bearer another-token-altogether\r\n\r\n";
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    int fd = client_of_another_uid(0);
+    put(fd, old, strlen(old));
+    assert_int_equal(get_reply(fd, false)->status, 200);
+    http_server_set_token(t.server, "another-token-altogether");
+    put(fd, old, strlen(old));
+    assert_problem(get_reply(fd, false), 401);
+    close(fd);
+    fd = client_of_another_uid(0);
+    put(fd, new, strlen(new));
+    assert_int_equal(get_reply(fd, false)->status, 200);
+    close(fd);
+}
+
+static void test_rules_change(void **state)
+{
+    static const char *const hosts[] = {"monitor.lan"};
+    const GateRules rules = {.hosts = hosts, .n_hosts = 1};
+    static const char named[] = "GET /text HTTP/1.1\r\nHost: monitor.lan\r\n\r\n";
+    static const char action[] = "POST /api/services/a/b/action HTTP/1.1\r\n" HOST
+                                 "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+
+    (void)state;
+    assert_problem(ask(named), 421);
+    http_server_configure(t.server, &rules, true);
+    assert_int_equal(ask(named)->status, 200);
+    assert_problem(ask(action), 401);
+    http_server_configure(t.server, &(GateRules){0}, false);
+    assert_problem(ask(named), 421);
+    assert_problem(ask(action), 403);
+}
+
+/* Such a table does not compile with HTTP_ROUTE(); one made otherwise is not served. */
+static void test_route_without_need(void **state)
+{
+    static const HttpRoute careless[] = {{.method = "GET", .pattern = "/", .handler = on_text}};
+    const HttpServerOptions options = {.routes = careless, .n_routes = 1, .token = TOKEN};
+    HttpServer *s = NULL;
+
+    (void)state;
+    assert_int_equal(http_server_new(t.nest, NULL, 0, &options, &s), -EINVAL);
+    assert_null(s);
+}
+
 static void test_head_limits(void **state)
 {
     static char text[65536];
@@ -378,6 +434,38 @@ static void test_slow_requests(void **state)
         close(fds[i]);
     }
     assert_int_equal(t.calls, 1);
+}
+
+/* More of them than there are places: each newcomer pushes the oldest out, and who asks at once is
+ * served. */
+static void test_more_slow_requests_than_places(void **state)
+{
+    enum { N = HTTP_CONNECTIONS_MAX + 200 };
+    static int fds[N];
+    struct rlimit limit, raised;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    raised = (struct rlimit){.rlim_cur = MIN(limit.rlim_max, 4096), .rlim_max = limit.rlim_max};
+    if (raised.rlim_cur < 2 * N + 100 || setrlimit(RLIMIT_NOFILE, &raised) < 0)
+        fail_msg("the test needs %d file descriptors", 2 * N + 100);
+    for (size_t i = 0; i < N; i++) {
+        fds[i] = client_on(0);
+        put(fds[i], "GET /text HT", 12);
+        turn(-1);
+    }
+    size_t gone = 0;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(ask("GET /text HTTP/1.1\r\n" HOST "\r\n")->status, 200);
+    for (size_t i = 0; i < N; i++) {
+        char c;
+        ssize_t n = recv(fds[i], &c, 1, MSG_DONTWAIT);
+        gone += n == 0 || (n < 0 && errno == ECONNRESET);
+        close(fds[i]);
+    }
+    assert_in_range(gone, N - HTTP_CONNECTIONS_MAX, N);
+    assert_int_equal(t.calls, 10);
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Spaces around values, bare line feeds, empty lines before a request: known and harmless. */
@@ -448,10 +536,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_action_needs_flag, setup, teardown),
         cmocka_unit_test_setup_teardown(test_action_needs_token, setup_actions, teardown),
         cmocka_unit_test_setup_teardown(test_other_uid, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_token_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rules_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_route_without_need, setup, teardown),
         cmocka_unit_test_setup_teardown(test_head_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lenient_forms, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slow_requests, setup_hasty, teardown),
         cmocka_unit_test_setup_teardown(test_dripping_head, setup_hasty, teardown),
+        cmocka_unit_test_setup_teardown(test_more_slow_requests_than_places, setup, teardown),
         cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
     };
 

@@ -246,6 +246,7 @@ static void test_upgrade(void **state)
     assert_true(t.upgraded_fd >= 0);
     assert_string_equal(t.upgraded_query, "stream=0123456789abcdef&since=4");
     assert_string_equal(t.upgraded_extra, "EXTRA");
+    assert_int_equal(t.upgraded_role, ROLE_LOCAL);
     for (int i = 0; i < 5; i++)
         turn(-1);
     /* the connection lives on without the server */

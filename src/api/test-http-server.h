@@ -47,6 +47,7 @@ static struct {
     int calls; /* of any handler */
     int gone;
     int upgraded_fd;
+    GateRole upgraded_role;
     char upgraded_query[128];
     char upgraded_extra[64];
     char body[131072];
@@ -113,11 +114,12 @@ UNUSED static void on_mute(void *userdata, HttpRequest *r)
     t.calls++;
 }
 
-UNUSED static void on_upgraded(void *userdata, int fd, const char *query, const void *extra,
-                               size_t extra_len)
+UNUSED static void on_upgraded(void *userdata, int fd, GateRole role, const char *query,
+                               const void *extra, size_t extra_len)
 {
     assert_ptr_equal(userdata, &t);
     t.upgraded_fd = fd;
+    t.upgraded_role = role;
     snprintf(t.upgraded_query, sizeof t.upgraded_query, "%s", query);
     snprintf(t.upgraded_extra, sizeof t.upgraded_extra, "%.*s", (int)extra_len,
              (const char *)extra);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/incident.h"
@@ -109,9 +110,25 @@ static void pc_is(Setup *t, const char *pc, bool reachable, Cause cause)
     fleet_pc_answer(t->fleet, fleet_pc(t->fleet, pc), &facts, now(t));
 }
 
+static void on_booted(void *userdata, FleetPc *pc, bool again)
+{
+    Setup *t = userdata;
+
+    if (again)
+        incidents_rebooted(t->incidents, pc, now(t));
+}
+
 static Setup *setup_new(uint32_t alert_after_s)
 {
-    static const FleetOps ops = {no_transition, no_check, no_hour, no_change, no_thing, no_thing};
+    static const FleetOps ops = {
+        .transition = no_transition,
+        .check = no_check,
+        .hour = no_hour,
+        .changed = no_change,
+        .removed = no_thing,
+        .added = no_thing,
+        .booted = on_booted,
+    };
     Setup *t = calloc(1, sizeof *t);
 
     assert_non_null(t);
@@ -147,6 +164,16 @@ static unsigned listed(const Setup *t)
     for (const Incident *i = incidents_first(t->incidents); i; i = i->next)
         n++;
     return n;
+}
+
+static const Incident *of_kind(const Setup *t, IncidentKind kind)
+{
+    const Incident *i = incidents_first(t->incidents);
+
+    while (i && i->kind != kind)
+        i = i->next;
+    assert_non_null(i);
+    return i;
 }
 
 static void test_pending_open_closed(void **state)
@@ -259,6 +286,19 @@ static void test_all_pcs_lost_is_one_alert(void **state)
     pass(t, 300);
     assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_ALL_PCS], 1);
     assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_PC], 0);
+    /* who sleeps, or is worked at, has no say in whether it is silenced */
+    fleet_pc(t->fleet, "pc-b")->silence = 77;
+    fleet_pc(t->fleet, "pc-c")->may_sleep = true;
+    pass(t, 1);
+    assert_int_equal(of_kind(t, INCIDENT_ALL_PCS)->silence, 77);
+    fleet_pc(t->fleet, "pc-c")->may_sleep = false;
+    fleet_pc(t->fleet, "pc-c")->maintenance = 5;
+    pass(t, 1);
+    assert_int_equal(of_kind(t, INCIDENT_ALL_PCS)->silence, 77);
+    fleet_pc(t->fleet, "pc-c")->maintenance = 0;
+    pass(t, 1);
+    assert_int_equal(of_kind(t, INCIDENT_ALL_PCS)->silence, 0);
+    fleet_pc(t->fleet, "pc-b")->silence = 0;
     pc_is(t, "pc-b", true, CAUSE_NONE); /* one is back: the other's own incident begins to count */
     pass(t, 31);
     assert_int_equal(t->told[INCIDENT_CLOSED][INCIDENT_ALL_PCS], 1);
@@ -322,29 +362,214 @@ static void test_what_leaves_the_registry_ends(void **state)
     setup_free(t);
 }
 
+static unsigned told_of(const Setup *t, IncidentKind kind)
+{
+    unsigned n = 0;
+
+    for (int s = 0; s < INCIDENT_STATE_MAX; s++)
+        n += t->told[s][kind];
+    return n;
+}
+
+static void comes_back(Setup *t, unsigned boot)
+{
+    char id[BOOT_ID_LEN + 1];
+
+    snprintf(id, sizeof id, "%08x-0000-4000-8000-000000000000", boot);
+    fleet_pc_boot(fleet_pc(t->fleet, "pc-b"), id);
+    pc_is(t, "pc-b", true, CAUSE_NONE);
+}
+
+/* R8. Its services stop before it goes, it is away for a minute, and they are slow to come. */
 static void test_reboot_is_one_event(void **state)
 {
-    Setup *t = setup_new(300);
+    Setup *t = setup_new(60);
 
     (void)state;
     pc_is(t, "pc-b", false, CAUSE_HOST_TIMEOUT);
-    pass(t, 60);
-    pc_is(t, "pc-b", true, CAUSE_NONE);
-    incidents_rebooted(t->incidents, fleet_pc(t->fleet, "pc-b"), now(t));
+    comes_back(t, 1);
     unit_is(t, "a", "pc-b", ACTIVE_INACTIVE);
-    pass(t, 60);
+    unit_is(t, "b", "pc-b", ACTIVE_INACTIVE);
+    pass(t, 2);
+    pc_is(t, "pc-b", false, CAUSE_HOST_TIMEOUT);
+    pass(t, 50);
+    assert_int_equal(listed(t), 3); /* pending: nobody knows yet that it is a reboot */
+    comes_back(t, 2);
+    assert_int_equal(listed(t), 0);
+    assert_int_equal(t->told[INCIDENT_DROPPED][INCIDENT_SERVICE], 2);
+    assert_int_equal(t->told[INCIDENT_DROPPED][INCIDENT_PC], 1);
+    pass(t, 100);
     unit_is(t, "a", "pc-b", ACTIVE_ACTIVE);
-    pass(t, 300);
+    assert_int_equal(listed(t), 0);
+    pass(t, 19);
     assert_int_equal(t->told[INCIDENT_CLOSED][INCIDENT_REBOOT], 1);
+    assert_string_equal(t->sentence, "it was rebooted");
+    assert_int_equal(told_of(t, INCIDENT_REBOOT), 1);
+    assert_int_equal(told_of(t, INCIDENT_SERVICE), 4);
+    pass(t, 5); /* the grace is over, and b has been down since the reboot: longer than 60 s */
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_SERVICE], 1);
+    unit_is(t, "b", "pc-b", ACTIVE_ACTIVE);
+    pass(t, 300);
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_PC], 0);
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_SERVICE], 1);
+    assert_int_equal(listed(t), 0);
+    setup_free(t);
+}
+
+static void test_boot_loop_is_told_once_in_a_grace(void **state)
+{
+    Setup *t = setup_new(60);
+
+    (void)state;
+    comes_back(t, 1);
+    for (unsigned i = 2; i < 42; i++) { /* each 6 s for 4 min */
+        pc_is(t, "pc-b", false, CAUSE_HOST_REFUSED);
+        pass(t, 3);
+        comes_back(t, i);
+        pass(t, 3);
+    }
+    assert_int_equal(t->told[INCIDENT_CLOSED][INCIDENT_REBOOT], 2);
     assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_PC] + t->told[INCIDENT_OPEN][INCIDENT_SERVICE],
                      0);
+    setup_free(t);
+}
+
+/* R11: what was bad before we slept has not been bad for as long as we slept. */
+static void test_sleep_opens_and_ends_nothing(void **state)
+{
+    Setup *t = setup_new(60);
+
+    (void)state;
+    unit_is(t, "a", "pc-b", ACTIVE_FAILED);
+    unit_is(t, "b", "pc-b", ACTIVE_FAILED);
+    pass(t, 10);
+    unit_is(t, "b", "pc-b", ACTIVE_ACTIVE);
+    pass(t, 10);
+    t->us += 600 * S;
+    pass(t, 10);
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_SERVICE], 0);
+    assert_int_equal(t->told[INCIDENT_DROPPED][INCIDENT_SERVICE], 0);
+    pass(t, 15);
+    assert_int_equal(t->told[INCIDENT_DROPPED][INCIDENT_SERVICE], 1);
+    pass(t, 30);
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_SERVICE], 1);
+    setup_free(t);
+}
+
+static void test_sentence_follows_the_cause(void **state)
+{
+    Setup *t = setup_new(5);
+
+    (void)state;
+    pc_is(t, "pc-b", false, CAUSE_BUS_SILENT);
+    pass(t, 10);
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_PC], 1);
+    pc_is(t, "pc-b", false, CAUSE_HOST_KEY_CHANGED);
+    pass(t, 1);
+    assert_string_equal(t->sentence, "its host key has changed");
+    assert_int_equal(incidents_first(t->incidents)->cause, CAUSE_HOST_KEY_CHANGED);
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_PC], 1);
+    assert_int_equal(listed(t), 1);
+    setup_free(t);
+}
+
+static void recall(Setup *t, int64_t id, IncidentKind kind, IncidentState state, const char *app,
+                   const char *pc)
+{
+    Incident i = {.id = id, .kind = kind, .state = state, .began_ms = WALL - 100000};
+
+    strcpy(i.app_id, app);
+    strcpy(i.pc_id, pc);
+    assert_int_equal(incidents_recall(t->incidents, &i), 0);
+}
+
+static void test_recall_of_all_kinds(void **state)
+{
+    Setup *t = setup_new(60);
+
+    (void)state;
+    recall(t, 1, INCIDENT_SERVICE, INCIDENT_CLOSED, "a", "pc-b");
     assert_int_equal(listed(t), 0);
+    recall(t, 2, INCIDENT_SERVICE, INCIDENT_PENDING, "b", "pc-b");
+    recall(t, 3, INCIDENT_PC, INCIDENT_OPEN, "", "pc-b");
+    recall(t, 4, INCIDENT_PC, INCIDENT_OPEN, "", "pc-c");
+    recall(t, 5, INCIDENT_PC, INCIDENT_OPEN, "", "nowhere");
+    recall(t, 6, INCIDENT_REBOOT, INCIDENT_OPEN, "", "nowhere");
+    recall(t, 7, INCIDENT_SERVICE, INCIDENT_OPEN, "gone", "pc-b");
+    pass(t, 1);
+    assert_int_equal(t->told[INCIDENT_CLOSED][INCIDENT_PC], 1); /* what left the registry */
+    assert_int_equal(t->told[INCIDENT_CLOSED][INCIDENT_SERVICE], 1);
+    pass(t, 60);
+    assert_int_equal(t->told[INCIDENT_CLOSED][INCIDENT_PC], 3);
+    setup_free(t);
+    assert_null(incidents_free(NULL));
+}
+
+/* When there are as many as there may be, no more are told of; those that are known go on. */
+static void test_maximum(void **state)
+{
+    Setup *t = setup_new(0);
+    Incident more = {.id = 99, .kind = INCIDENT_SERVICE, .state = INCIDENT_OPEN};
+
+    (void)state;
+    for (int64_t id = 1; id <= INCIDENTS_MAX; id++)
+        recall(t, id, INCIDENT_REBOOT, INCIDENT_OPEN, "", "pc-b");
+    assert_int_equal(incidents_recall(t->incidents, &more), -ENOMEM);
+    unit_is(t, "a", "pc-c", ACTIVE_FAILED);
+    pass(t, 1);
+    assert_int_equal(t->told[INCIDENT_PENDING][INCIDENT_SERVICE], 0);
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_SERVICE], 0);
+    setup_free(t);
+}
+
+/* A PC that was not asked yet is neither lost nor well; one that sleeps or is worked at is not
+ * counted when all are lost. */
+static void test_lost_among_sleepers(void **state)
+{
+    Setup *t = setup_new(5);
+    PcFacts not_yet = {0};
+
+    (void)state;
+    fleet_pc_answer(t->fleet, fleet_pc(t->fleet, "pc-c"), &not_yet, now(t));
+    pass(t, 10);
+    assert_int_equal(listed(t), 0);
+    pcs[1].may_sleep = true;
+    apply(t, ELEMENTS(wants));
+    pc_is(t, "pc-b", false, CAUSE_BUS_SILENT);
+    pc_is(t, "pc-c", false, CAUSE_BUS_SILENT);
+    pass(t, 10);
+    unsigned told = 0;
+    for (int k = 0; k < INCIDENT_KIND_MAX; k++)
+        told += t->told[INCIDENT_OPEN][k];
+    assert_int_equal(told, 1);
+    fleet_pc(t->fleet, "pc-c")->maintenance = 1;
+    pass(t, 10);
+    pcs[1].may_sleep = false;
+    setup_free(t);
+}
+
+static void test_written_without_names(void **state)
+{
+    Setup *t = setup_new(5);
+    Incident all = {.id = 5, .kind = INCIDENT_ALL_PCS, .state = INCIDENT_OPEN};
+    Buffer b = BUFFER_INIT(4096);
+
+    (void)state;
+    incident_write(&b, t->incidents, &all);
+    assert_non_null(strstr(buffer_cstr(&b), "\"app_id\":null,\"pc_id\":null"));
+    assert_non_null(strstr(buffer_cstr(&b), "\"cause\":null"));
+    assert_non_null(strstr(buffer_cstr(&b), "\"behind\":[[null,\"pc-b\"],[null,\"pc-c\"]]"));
+    buffer_done(&b);
     setup_free(t);
 }
 
 static void test_words(void **state)
 {
     (void)state;
+    assert_int_equal(incident_kind_from_string(NULL), INCIDENT_KIND_INVALID);
+    assert_int_equal(incident_state_from_string("nonsense"), INCIDENT_STATE_INVALID);
+    assert_string_equal(incident_kind_to_string(INCIDENT_KIND_MAX), "");
+    assert_string_equal(incident_state_to_string(INCIDENT_STATE_MAX), "");
     for (int k = 0; k < INCIDENT_KIND_MAX; k++)
         assert_int_equal(incident_kind_from_string(incident_kind_to_string((IncidentKind)k)), k);
     for (int k = 0; k < INCIDENT_STATE_MAX; k++)
@@ -365,7 +590,14 @@ int main(void)
         cmocka_unit_test(test_sleepers_never_alert),
         cmocka_unit_test(test_restart_goes_on_with_the_same_incident),
         cmocka_unit_test(test_what_leaves_the_registry_ends),
+        cmocka_unit_test(test_recall_of_all_kinds),
+        cmocka_unit_test(test_maximum),
+        cmocka_unit_test(test_lost_among_sleepers),
+        cmocka_unit_test(test_written_without_names),
         cmocka_unit_test(test_reboot_is_one_event),
+        cmocka_unit_test(test_boot_loop_is_told_once_in_a_grace),
+        cmocka_unit_test(test_sleep_opens_and_ends_nothing),
+        cmocka_unit_test(test_sentence_follows_the_cause),
         cmocka_unit_test(test_words),
     };
 

@@ -464,7 +464,9 @@ static void test_daemon_numbers(void **state)
                                          .dropped_others = 5},
                                .clients = 6,
                                .cut_off = 7,
-                               .late_us = 1500000};
+                               .notices = 8,
+                               .late_us = 1500000,
+                               .turn_us = 2500};
     has("store_queue_bytes 1");
     has("store_rows_written_total 18446744073709551614");
     has("store_failed_commits_total 3");
@@ -472,7 +474,28 @@ static void test_daemon_numbers(void **state)
     has("store_dropped_others_total 5");
     has("websocket_clients 6");
     has("websocket_cut_off_total 7");
+    has("notices_waiting 8");
     has("cycle_lag_seconds 1.5");
+    has("loop_turn_seconds 0.0025");
+}
+
+static void test_longest_turn(void **state)
+{
+    Metrics m = {0};
+    uint64_t at = 1000 * USEC_PER_SEC;
+
+    (void)state;
+    metrics_note_turn(&m, 300, at);
+    metrics_note_turn(&m, 7000, at + 1);
+    metrics_note_turn(&m, 20, at + 59 * USEC_PER_SEC);
+    assert_int_equal(m.turn_us, 7000);
+    metrics_note_turn(&m, 50,
+                      at + METRICS_TURNS_US); /* the next window; the one before still counts */
+    assert_int_equal(m.turn_us, 50);
+    assert_int_equal(m.turn_before_us, 7000);
+    metrics_note_turn(&m, 60, at + 3 * METRICS_TURNS_US); /* nothing is known of the one between */
+    assert_int_equal(m.turn_us, 60);
+    assert_int_equal(m.turn_before_us, 0);
 }
 
 /* The registry refuses such ids; the writer does not rely on it. */
@@ -588,6 +611,8 @@ static void test_body_is_held(void **state)
     Store *store = NULL;
     Stream *stream = NULL;
     Nest *nest = NULL;
+    Config *config = NULL;
+    Notify *notify = NULL;
     Metrics m = {0};
     size_t len = 0;
 
@@ -595,24 +620,28 @@ static void test_body_is_held(void **state)
     assert_int_equal(nest_new(&nest), 0);
     assert_int_equal(stream_new(nest, &stream), 0);
     assert_int_equal(store_open(test_path(dir, "x.db"), 7, 730, note, sizeof note, &store), 0);
-    const char *body = metrics_body(&m, t.f.fleet, store, stream, t.f.now, &len);
+    assert_int_equal(config_default(&config), 0);
+    assert_int_equal(notify_new(nest, config, store, NULL, t.f.now, &notify), 0);
+    const char *body = metrics_body(&m, t.f.fleet, store, stream, notify, t.f.now, &len);
     assert_non_null(body);
     assert_null(grammar_error(body, len));
     char *first = strndup(body, len);
 
     test_fleet_reachable(&t.f, "pc-1");
     test_fleet_pass(&t.f, 999);
-    body = metrics_body(&m, t.f.fleet, store, stream, t.f.now, &len);
+    body = metrics_body(&m, t.f.fleet, store, stream, notify, t.f.now, &len);
     assert_int_equal(len, strlen(first));
     assert_memory_equal(body, first, len);
     test_fleet_pass(&t.f, 1);
-    body = metrics_body(&m, t.f.fleet, store, stream, t.f.now, &len);
+    body = metrics_body(&m, t.f.fleet, store, stream, notify, t.f.now, &len);
     assert_null(grammar_error(body, len));
     assert_non_null(memmem(body, len, "pc_reachable{pc=\"pc-1\"} 1\n", 26));
 
     free(first);
     metrics_done(&m);
     assert_int_equal(m.built_us, 0);
+    notify_free(notify);
+    config_free(config);
     store_close(store);
     stream_free(stream);
     nest_free(nest);
@@ -639,6 +668,7 @@ int main(void)
         FLEET_TEST(test_well_then_failed),
         FLEET_TEST(test_latency),
         FLEET_TEST(test_daemon_numbers),
+        cmocka_unit_test(test_longest_turn),
         FLEET_TEST(test_hostile_names),
         FLEET_TEST(test_label),
         FLEET_TEST(test_late),

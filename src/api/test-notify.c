@@ -1,235 +1,13 @@
-/* Notices from the incident to servers that really listen: a receiver of HTTP and a small mail
- * server, each in a thread. What counts is what arrived, by key. Time that has to pass is added to
- * the clock that notify_tick() is told. */
-#include "api/test-store.h"
+/* Notices from the incident to servers that really listen. What counts is what arrived, by key.
+ * Time that has to pass is added to the clock that notify_tick() is told. */
+#include "api/test-notify-server.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <strings.h>
-#include <sys/socket.h>
 
 #include "api/notify.h"
 #include "basic/clock.h"
 
-#define REQUESTS_MAX 64
-#define TEXT_SIZE    8192
-#define S            USEC_PER_SEC
-
-/* ---- the servers ---- */
-
-typedef enum Manner {
-    REPLY,   /* as `status` says */
-    SILENT,  /* takes the request and closes: nobody knows whether it arrived */
-    FLOOD,   /* 200 and a body without end */
-    NONSENSE /* bytes that are no HTTP */
-} Manner;
-
-typedef struct Server {
-    int fd;
-    uint16_t port;
-    bool is_mail;
-    pthread_t thread;
-    int stop[2];
-    pthread_mutex_t lock; /* guards what follows */
-    Manner manner;
-    int status;   /* of HTTP; of the mail server's answer to RCPT */
-    int bad_once; /* the first so many get 400 */
-    size_t auths; /* how often somebody began to log in */
-    size_t n;
-    char requests[REQUESTS_MAX][TEXT_SIZE];
-} Server;
-
-static void keep(Server *s, const char *text)
-{
-    pthread_mutex_lock(&s->lock);
-    if (s->n < REQUESTS_MAX)
-        snprintf(s->requests[s->n++], TEXT_SIZE, "%s", text);
-    pthread_mutex_unlock(&s->lock);
-}
-
-static size_t count(Server *s)
-{
-    pthread_mutex_lock(&s->lock);
-    size_t n = s->n;
-    pthread_mutex_unlock(&s->lock);
-    return n;
-}
-
-static void behave(Server *s, Manner manner, int status)
-{
-    pthread_mutex_lock(&s->lock);
-    s->manner = manner;
-    s->status = status;
-    pthread_mutex_unlock(&s->lock);
-}
-
-static void say(int fd, const char *text)
-{
-    send(fd, text, strlen(text), MSG_NOSIGNAL);
-}
-
-/* Until the head and as much of the body as it promises are there. */
-static bool read_request(int fd, char *text)
-{
-    size_t len = 0;
-
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        ssize_t n = poll(&p, 1, 5000) > 0 ? recv(fd, text + len, TEXT_SIZE - 1 - len, 0) : -1;
-        if (n <= 0)
-            return false;
-        len += (size_t)n;
-        text[len] = '\0';
-        const char *body = strstr(text, "\r\n\r\n"), *length = strcasestr(text, "Content-Length:");
-        size_t wanted = length ? strtoul(length + 15, NULL, 10) : 0;
-        if (body && strlen(body + 4) >= wanted)
-            return true;
-    }
-}
-
-static void reply_http(Server *s, int fd)
-{
-    char reply[256];
-
-    pthread_mutex_lock(&s->lock);
-    Manner manner = s->manner;
-    int status = s->bad_once > 0 ? 400 : s->status;
-    s->bad_once -= s->bad_once > 0;
-    pthread_mutex_unlock(&s->lock);
-    snprintf(reply, sizeof reply,
-             "HTTP/1.1 %d Word\r\nLocation: http://127.0.0.1:%u/elsewhere\r\n"
-             "Content-Length: 0\r\n\r\n",
-             status, s->port);
-    if (manner == REPLY)
-        say(fd, reply);
-    else if (manner == NONSENSE)
-        say(fd, "\x01\x02\x03 nonsense\r\n\r\n");
-    else if (manner == FLOOD) {
-        say(fd, "HTTP/1.1 200 OK\r\n\r\n");
-        char block[4096];
-        memset(block, 'x', sizeof block);
-        while (send(fd, block, sizeof block, MSG_NOSIGNAL) > 0)
-            ;
-    }
-}
-
-static void serve_http(Server *s, int fd)
-{
-    char text[TEXT_SIZE];
-
-    if (read_request(fd, text)) {
-        keep(s, text);
-        reply_http(s, fd);
-    }
-}
-
-static void serve_mail_line(Server *s, int fd, const char *line)
-{
-    char reply[64];
-
-    pthread_mutex_lock(&s->lock);
-    int status = s->status;
-    s->auths += strncasecmp(line, "AUTH", 4) == 0;
-    pthread_mutex_unlock(&s->lock);
-    if (strncasecmp(line, "EHLO", 4) == 0)
-        say(fd, "250-here\r\n250 AUTH PLAIN\r\n");
-    else if (strncasecmp(line, "AUTH", 4) == 0)
-        say(fd, "334 \r\n"); /* the secret is on a line of its own */
-    else if (strncmp(line, "AG1l", 4) == 0)
-        say(fd, "235 yes\r\n");
-    else if (strncasecmp(line, "RCPT", 4) == 0) {
-        snprintf(reply, sizeof reply, "%d word\r\n", status);
-        say(fd, reply);
-    } else if (strncasecmp(line, "DATA", 4) == 0)
-        say(fd, "354 go on\r\n");
-    else if (strncasecmp(line, "QUIT", 4) == 0)
-        say(fd, "221 bye\r\n");
-    else
-        say(fd, "250 ok\r\n");
-}
-
-static void serve_mail(Server *s, int fd)
-{
-    FILE *f = fdopen(dup(fd), "r");
-    char line[2048], text[TEXT_SIZE] = "";
-    bool data = false;
-
-    say(fd, "220 here\r\n");
-    while (f && fgets(line, sizeof line, f)) {
-        strncat(text, line, sizeof text - strlen(text) - 1);
-        bool end = data && strcmp(line, ".\r\n") == 0;
-        if (end)
-            keep(s, text);
-        if (!data || end)
-            serve_mail_line(s, fd, line);
-        if (strncasecmp(line, "QUIT", 4) == 0)
-            break;
-        data = (data || strcmp(line, "DATA\r\n") == 0) && !end;
-    }
-    if (f)
-        fclose(f);
-}
-
-static void *server_main(void *arg)
-{
-    Server *s = arg;
-
-    for (;;) {
-        struct pollfd p[] = {{.fd = s->fd, .events = POLLIN}, {.fd = s->stop[0], .events = POLLIN}};
-        if (poll(p, 2, -1) < 0 || p[1].revents)
-            return NULL;
-        int fd = accept(s->fd, NULL, NULL);
-        struct timeval limit = {.tv_sec = 2};
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        if (s->is_mail)
-            serve_mail(s, fd);
-        else
-            serve_http(s, fd);
-        close(fd);
-    }
-}
-
-/* port 0: any; otherwise the one that a server had before. */
-static Server *server_start(bool is_mail, uint16_t port)
-{
-    Server *s = calloc(1, sizeof *s);
-    struct sockaddr_in a = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
-    socklen_t len = sizeof a;
-    int one = 1;
-
-    assert_non_null(s);
-    s->is_mail = is_mail;
-    s->status = is_mail ? 250 : 200;
-    pthread_mutex_init(&s->lock, NULL);
-    s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(s->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    assert_int_equal(bind(s->fd, (struct sockaddr *)&a, sizeof a), 0);
-    assert_int_equal(listen(s->fd, 16), 0);
-    assert_int_equal(getsockname(s->fd, (struct sockaddr *)&a, &len), 0);
-    s->port = ntohs(a.sin_port);
-    assert_int_equal(pipe(s->stop), 0);
-    assert_int_equal(pthread_create(&s->thread, NULL, server_main, s), 0);
-    return s;
-}
-
-static uint16_t server_stop(Server *s)
-{
-    uint16_t port = s->port;
-
-    close(s->stop[1]);
-    pthread_join(s->thread, NULL);
-    close(s->stop[0]);
-    close(s->fd);
-    pthread_mutex_destroy(&s->lock);
-    free(s);
-    return port;
-}
+#define S USEC_PER_SEC
 
 /* ---- the daemon's part ---- */
 
@@ -293,7 +71,7 @@ static void begin_life(World *w, int64_t open)
     assert_int_equal(
         notify_new(w->nest, w->config, w->store, resolve_none, clock_now(), &w->notify), 0);
     if (open)
-        notify_was_open(w->notify, open);
+        notify_was_open(w->notify, open, false);
     notify_recall(w->notify, w->scratch.path, clock_now());
 }
 
@@ -309,10 +87,10 @@ PRINTF(2, 3) static void set_url(char **url, const char *format, ...)
     *url = strdup(text);
 }
 
-static void tell(World *w, int64_t id, const char *kind, const char *state)
+static void tell_held(World *w, int64_t id, const char *kind, const char *state, bool held)
 {
     Now now = clock_now();
-    StoreIncident i = {.id = id, .began_ms = now.wall_ms, .cause = CAUSE_SIGNAL};
+    StoreIncident i = {.id = id, .began_ms = now.wall_ms, .cause = CAUSE_SIGNAL, .held = held};
 
     strcpy(i.kind, kind);
     strcpy(i.state, state);
@@ -322,6 +100,11 @@ static void tell(World *w, int64_t id, const char *kind, const char *state)
     notify_incident(w->notify, &i, now);
     store_add_incident(w->store, &i);
     store_commit(w->store);
+}
+
+static void tell(World *w, int64_t id, const char *kind, const char *state)
+{
+    tell_held(w, id, kind, state, false);
 }
 
 /* One round of the loop, `skew_us` in the future. */
@@ -389,6 +172,48 @@ static void test_off_by_default(void **state)
     assert_string_equal(outbox(w), "NULL");
 }
 
+/* Under a silence, and after it: not lost, not doubled, over a restart too. */
+static void test_held(void **state)
+{
+    World *w = *state;
+    Server *hook = server_start(false, 0), *beats = server_start(false, 0);
+
+    set_url(&w->config->notify_webhook_url, "http://127.0.0.1:%u/hook", hook->port);
+    set_url(&w->config->notify_heartbeat_url, "http://127.0.0.1:%u/beat", beats->port);
+    w->config->notify_heartbeat_s = 60;
+    begin_life(w, 0);
+    tell_held(w, 7, "service", "open", true);
+    tell_held(w, 8, "service", "open", true);
+    tell_held(w, 9, "reboot", "closed", true);
+    assert_int_equal(notify_waiting(w->notify), 0);
+    spin_until(w, beats, 1,
+               61 * USEC_PER_SEC); /* nobody was told, so nobody is called by its lack */
+    tell_held(w, 8, "service", "closed", true);
+    assert_int_equal(notify_waiting(w->notify), 0);
+    tell_held(w, 7, "service", "open", false);
+    tell_held(w, 7, "service", "open", false);
+    spin_until_sent(w, 0);
+    assert_int_equal(count(hook), 1);
+    assert_has(hook, 0, "Idempotency-Key: 7-opened\r\n");
+    tell_held(w, 7, "service", "closed", false);
+    spin_until_sent(w, 0);
+    assert_int_equal(count(hook), 2);
+    assert_string_equal(outbox(w), "7 opened webhook sent, 7 recovered webhook sent");
+    /* held when the daemon ended */
+    tell_held(w, 10, "service", "open", true);
+    end_life(w);
+    begin_life(w, 0);
+    notify_was_open(w->notify, 10, true);
+    tell_held(w, 10, "service", "open", true);
+    assert_int_equal(notify_waiting(w->notify), 0);
+    tell_held(w, 10, "service", "open", false);
+    spin_until_sent(w, 0);
+    assert_int_equal(count(hook), 3);
+    assert_has(hook, 2, "Idempotency-Key: 10-opened\r\n");
+    server_stop(hook);
+    server_stop(beats);
+}
+
 static void test_each_once(void **state)
 {
     World *w = *state;
@@ -422,6 +247,53 @@ static void test_each_once(void **state)
     assert_string_equal(outbox(w),
                         "7 opened ntfy sent, 7 opened webhook sent, 7 recovered ntfy sent,"
                         " 7 recovered webhook sent, 9 opened ntfy sent, 9 opened webhook sent");
+    server_stop(hook);
+    server_stop(ntfy);
+}
+
+/* A config that was read again: a way that is new gets what begins from now on, one that is gone
+ * gets nothing more, and one whose address was wrong is tried at once. */
+static void test_configure(void **state)
+{
+    World *w = *state;
+    Server *hook = server_start(false, 0), *ntfy = server_start(false, 0);
+    Config *other = NULL;
+
+    assert_int_equal(config_default(&other), 0);
+    set_url(&other->notify_webhook_url, "http://127.0.0.1:%u/hook", hook->port);
+    begin_life(w, 0);
+    tell(w, 1, "service", "open"); /* nobody is to know */
+    assert_int_equal(notify_configure(w->notify, other, clock_now()), 0);
+    tell(w, 1, "service", "closed");
+    tell(w, 2, "service", "open");
+    spin_until_sent(w, 0);
+    assert_int_equal(count(hook), 1);
+    assert_has(hook, 0, "Idempotency-Key: 2-opened\r\n");
+    /* held back for a while, and for hours if nobody changed anything */
+    behave(hook, REPLY, 503);
+    tell(w, 3, "service", "open");
+    spin_until(w, hook, 2, 0);
+    spin(w, 20, 0);
+    set_url(&w->config->notify_webhook_url, "http://127.0.0.1:%u/other", ntfy->port);
+    assert_int_equal(notify_configure(w->notify, w->config, clock_now()), 0);
+    spin_until_sent(w, 0);
+    assert_int_equal(count(hook), 2);
+    assert_has(ntfy, 0, "POST /other HTTP/1.1\r\n");
+    assert_has(ntfy, 0, "Idempotency-Key: 3-opened\r\n");
+    /* and off again: what waits is given up */
+    behave(ntfy, REPLY, 503);
+    tell(w, 3, "service", "closed");
+    spin_until(w, ntfy, 2, 0);
+    spin(w, 20, 0);
+    free(w->config->notify_webhook_url);
+    w->config->notify_webhook_url = NULL;
+    assert_int_equal(notify_configure(w->notify, w->config, clock_now()), 0);
+    assert_int_equal(notify_waiting(w->notify), 0);
+    tell(w, 4, "service", "open");
+    spin(w, 5, 0);
+    assert_string_equal(outbox(w), "2 opened webhook sent, 3 opened webhook sent,"
+                                   " 3 recovered webhook dropped");
+    config_free(other);
     server_stop(hook);
     server_stop(ntfy);
 }
@@ -770,6 +642,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(test_off_by_default),
         IN_WORLD(test_each_once),
+        IN_WORLD(test_held),
+        IN_WORLD(test_configure),
         IN_WORLD(test_only_what_is_on_disk),
         IN_WORLD(test_stuck_disk),
         IN_WORLD(test_down_then_up_over_restarts),

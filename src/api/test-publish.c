@@ -176,6 +176,36 @@ static void test_transitions_and_alerts(void **state)
     assert_int_equal(t.calls, 2); /* they were said once */
 }
 
+static bool hello_has(const char *part)
+{
+    CLEANUP(buffer_done) Buffer b = BUFFER_INIT(4096);
+
+    publish_hello(t.f.publish, &b);
+    return strstr(buffer_cstr(&b), part) != NULL;
+}
+
+static void test_features(void **state)
+{
+    static const char off[] = "{\"actions\":false,\"auto_fix\":false}";
+    static const char on[] = "{\"actions\":true,\"auto_fix\":false}";
+
+    (void)state;
+    flush();
+    assert_int_equal(publish_features(t.f.publish, off), 0);
+    flush();
+    size_t before = t.calls;
+    assert_int_equal(publish_features(t.f.publish, on), 0);
+    assert_true(hello_has("\"actions\":true"));
+    flush();
+    assert_int_equal(t.calls, before + 1);
+    const Json *features = json_get(t.message, "features");
+    assert_true(json_as_bool(json_get(features, "actions"), false));
+    assert_false(json_as_bool(json_get(features, "auto_fix"), true));
+    assert_int_equal(publish_features(t.f.publish, on), 0);
+    flush(); /* it was said */
+    assert_int_equal(t.calls, before + 1);
+}
+
 static void test_hello_and_snapshot(void **state)
 {
     Buffer b = BUFFER_INIT(1U << 20);
@@ -186,6 +216,7 @@ static void test_hello_and_snapshot(void **state)
     Json *hello = json_parse(b.data, b.len);
     assert_string_equal(json_as_string(json_get(hello, "type"), ""), "hello");
     assert_int_equal(json_as_int(json_get(hello, "protocol"), 0), PROTOCOL_VERSION);
+    assert_string_equal(json_as_string(json_get(hello, "version"), ""), SERVICES_MONITOR_VERSION);
     assert_int_equal(json_as_int(json_get(hello, "seq"), 0), 1);
     assert_false(json_as_bool(json_get(json_get(hello, "features"), "actions"), true));
     json_free(hello);
@@ -361,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_check_is_four_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_transitions_and_alerts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_features, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hello_and_snapshot, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ring_forgets_by_count, setup, teardown),

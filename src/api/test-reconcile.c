@@ -277,6 +277,91 @@ static void test_without_unit(void **state)
     assert_int_equal(track.shown.actual, ACTUAL_INACTIVE);
 }
 
+/* ---- what the table leaves out ---- */
+
+static Verdict judged(const Want *want, const Facts *facts, Now now)
+{
+    Track track = {0};
+    Change changes[CHANGES_MAX];
+
+    assert_int_equal(reconcile(&track, want, &well, facts, 0, now, changes), 0);
+    return track.shown;
+}
+
+static void assert_verdict(Verdict v, Actual actual, Cause cause)
+{
+    assert_int_equal(v.actual, actual);
+    assert_int_equal(v.cause, cause);
+}
+
+static void test_rare_states_of_units(void **state)
+{
+    Want want = {.app_id = "a", .pc_id = "p", .unit = "a.service", .timeout_ms = 2000};
+    Facts facts = {.unit = unit(ACTIVE_DEACTIVATING, "stop-sigterm")};
+    UnitFacts *u = &facts.unit;
+
+    (void)state;
+    u->exec_code = CLD_EXITED; /* it ended well, and its ExecStopPost= is at work */
+    assert_verdict(judged(&want, &facts, at(0)), ACTUAL_STOPPING, CAUSE_STOPPING);
+    *u = unit(ACTIVE_INACTIVE, "dead");
+    u->load = LOAD_ERROR;
+    assert_verdict(judged(&want, &facts, at(0)), ACTUAL_INACTIVE, CAUSE_BAD_SETTING);
+    *u = unit(ACTIVE_INACTIVE, "dead");
+    u->oneshot = true;
+    u->exec_exit_ms = WALL - 5;
+    assert_verdict(judged(&want, &facts, at(0)), ACTUAL_FINISHED, CAUSE_NONE);
+    strcpy(u->result, "exit-code");
+    assert_verdict(judged(&want, &facts, at(0)), ACTUAL_INACTIVE, CAUSE_STOPPED);
+    u->remain_after_exit = true;
+    assert_verdict(judged(&want, &facts, at(0)), ACTUAL_INACTIVE, CAUSE_STOPPED);
+    *u = unit(ACTIVE_ACTIVE, "waiting");
+    u->kind = KIND_TIMER;
+    assert_verdict(judged(&want, &facts, at(0)), ACTUAL_RUNNING, CAUSE_NONE);
+    *u = unit(ACTIVE_ACTIVE, "running"); /* its file was taken away while it runs */
+    u->load = LOAD_NOT_FOUND;
+    assert_verdict(judged(&want, &facts, at(0)), ACTUAL_RUNNING, CAUSE_NONE);
+    u->active = ACTIVE_DEACTIVATING;
+    assert_verdict(judged(&want, &facts, at(0)), ACTUAL_STOPPING, CAUSE_STOPPING);
+    u->load = LOAD_LOADED;
+    u->active = ACTIVE_UNKNOWN;
+    assert_verdict(judged(&want, &facts, at(0)), ACTUAL_UNKNOWN, CAUSE_NOT_CHECKED_YET);
+}
+
+static void test_rare_looks(void **state)
+{
+    Want port_only = {.app_id = "a", .pc_id = "p", .port = 80};
+    Want url_only = {.app_id = "a", .pc_id = "p", .health = "/", .timeout_ms = 2000};
+    Want job = {.app_id = "a", .pc_id = "p", .unit = "a.service", .port = 80, .timeout_ms = 2000};
+    Facts facts = {.port = port(true, 0)};
+
+    (void)state;
+    facts.port.full_since_us = START - S; /* full, but not for long */
+    assert_verdict(judged(&port_only, &facts, at(0)), ACTUAL_RUNNING, CAUSE_NONE);
+    facts = (Facts){0};
+    assert_verdict(judged(&port_only, &facts, at(0)), ACTUAL_UNKNOWN, CAUSE_NOT_CHECKED_YET);
+    assert_verdict(judged(&url_only, &facts, at(0)), ACTUAL_UNKNOWN, CAUSE_NOT_CHECKED_YET);
+    port_only.expected = EXPECTED_STOPPED;
+    assert_verdict(judged(&port_only, &facts, at(0)), ACTUAL_UNKNOWN, CAUSE_NOT_CHECKED_YET);
+    facts.port = port(false, 0);
+    assert_verdict(judged(&port_only, &facts, at(0)), ACTUAL_INACTIVE, CAUSE_NONE);
+    /* a run that we saw begin, not looked at yet; a job that stays is no job at work */
+    facts = (Facts){.unit = unit(ACTIVE_ACTIVE, "exited")};
+    facts.unit.oneshot = facts.unit.remain_after_exit = true;
+    facts.unit.active_enter_ms = 0;
+    Verdict v = judged(&job, &facts, at(0));
+    assert_verdict(v, ACTUAL_STARTING, CAUSE_STARTING);
+    assert_int_equal(v.light, LIGHT_WARN);
+    facts.unit.active_enter_ms = WALL + 5000; /* a clock that is ahead of ours */
+    assert_verdict(judged(&job, &facts, at(0)), ACTUAL_STARTING, CAUSE_STARTING);
+    job.health = "/";
+    facts.port = port(true, 1);
+    assert_verdict(judged(&job, &facts, at(2)), ACTUAL_STARTING, CAUSE_STARTING);
+    facts.unit.active_enter_ms = WALL - 60000;
+    assert_verdict(judged(&job, &facts, at(2)), ACTUAL_UNKNOWN, CAUSE_NOT_CHECKED_YET);
+    facts.port = (PortFacts){0};
+    assert_verdict(judged(&job, &facts, at(2)), ACTUAL_UNKNOWN, CAUSE_NOT_CHECKED_YET);
+}
+
 /* ---- stories ---- */
 
 typedef struct Story {
@@ -643,6 +728,178 @@ static void test_crash_loop_counts_and_is_bounded(void **state)
     assert_true(stored <= 1 + 2 * PAIRS_MAX);
 }
 
+/* Type=notify, or a failing ExecStartPre=: it is never active, and every death is one all the same.
+ */
+static void test_crash_loop_before_ready_counts(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    look(&s, 0);
+    crash(&s, 10 * S);
+    for (uint64_t i = 1; i <= 3; i++) {
+        uint64_t us = 10 * S + i * 100000;
+        unit_is(&s, ACTIVE_ACTIVATING, "auto-restart", us - 40000);
+        s.facts.unit.invocation[0]++; /* systemd names the next run a little early */
+        unit_is(&s, ACTIVE_ACTIVATING, "auto-restart", us - 1000);
+        unit_is(&s, ACTIVE_INACTIVE, "dead", us - 500);
+        assert_int_equal(s.n, 2 * i - 1);
+        unit_is(&s, ACTIVE_ACTIVATING, "start", us);
+        crash(&s, us + 50000);
+        look(&s, us + 50001); /* the same corpse */
+        assert_int_equal(s.n, 1 + 2 * i);
+        assert_int_equal(s.changes[2 * i - 1].to, ACTUAL_STARTING);
+        assert_int_equal(s.changes[2 * i].to, ACTUAL_FAILED);
+        assert_int_equal(s.changes[2 * i].ts_ms, at(us + 50000).wall_ms);
+    }
+}
+
+/* A job that fails each hour is failed, and no crash loop. */
+static void test_failing_job_stays_failed(void **state)
+{
+    Story s = story_of_running(false);
+
+    (void)state;
+    s.facts.unit.oneshot = true;
+    s.facts.unit.active = ACTIVE_INACTIVE;
+    s.facts.unit.inactive_enter_ms = WALL - 1000;
+    look(&s, 0);
+    for (uint64_t i = 1; i <= 3; i++) {
+        s.facts.unit.invocation[0]++;
+        unit_is(&s, ACTIVE_ACTIVATING, "start", i * 3600 * S);
+        crash(&s, i * 3600 * S + S);
+    }
+    assert_int_equal(s.n, 1);
+    assert_int_equal(s.track.runs, 3);
+}
+
+/* systemd unloads a finished job that nothing refers to, and says then that it never ran. */
+static void test_forgotten_job_stays_finished(void **state)
+{
+    Story s = story_of_running(false), recalled, guessed, never;
+
+    (void)state;
+    s.facts.unit.oneshot = true;
+    s.facts.unit.active = ACTIVE_INACTIVE;
+    s.facts.unit.inactive_enter_ms = WALL - 1000;
+    recalled = guessed = never = s;
+    look(&s, 0);
+    assert_int_equal(s.track.shown.actual, ACTUAL_FINISHED);
+    s.facts.unit.inactive_enter_ms = 0;
+    memset(s.facts.unit.invocation, 0, sizeof s.facts.unit.invocation);
+    look(&s, S);
+    assert_int_equal(s.track.shown.actual, ACTUAL_FINISHED);
+    assert_int_equal(s.n, 0);
+
+    recalled.facts = guessed.facts = never.facts = s.facts;
+    reconcile_recall(&recalled.track, ACTUAL_FINISHED, WALL - 5000, WALL - 1000);
+    look(&recalled, 0);
+    assert_int_equal(recalled.track.shown.actual, ACTUAL_FINISHED);
+    assert_int_equal(recalled.n, 0);
+    reconcile_recall(&guessed.track, ACTUAL_INVALID, 0, WALL - 1000);
+    look(&guessed, 0);
+    look(&guessed, S);
+    assert_int_equal(guessed.track.shown.actual, ACTUAL_FINISHED);
+    assert_int_equal(guessed.n, 0);
+    look(&never, 0);
+    assert_int_equal(never.track.shown.actual, ACTUAL_INACTIVE);
+}
+
+/* It was failed when we came. Whoever starts it in vain makes a crash that counts. */
+static void test_crash_of_one_that_was_failed_before(void **state)
+{
+    Story s = story_of_running(true);
+
+    (void)state;
+    strcpy(s.facts.unit.result, "exit-code");
+    s.facts.unit.active = ACTIVE_FAILED;
+    look(&s, 0);
+    assert_int_equal(s.n, 0);
+    s.facts.unit.invocation[0]++;
+    unit_is(&s, ACTIVE_ACTIVE, "running", 10 * S);
+    crash(&s, 11 * S);
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.changes[0].to, ACTUAL_STARTING);
+    assert_int_equal(s.changes[1].to, ACTUAL_FAILED);
+}
+
+/* What no level check can tell: a job that stays was run again, or the run that followed is over.
+ */
+static void test_new_run_that_is_no_missed_restart(void **state)
+{
+    Story job = story_of_running(false), over = story_of_running(false);
+    Story down = story_of_running(false);
+
+    (void)state;
+    job.facts.unit.oneshot = job.facts.unit.remain_after_exit = true;
+    look(&job, 0);
+    job.facts.unit.invocation[0]++;
+    look(&job, 10 * S);
+    assert_int_equal(job.n, 0);
+
+    look(&over, 0);
+    over.facts.unit.invocation[0]++;
+    over.facts.unit.inactive_enter_ms = at(5 * S).wall_ms;
+    unit_is(&over, ACTIVE_INACTIVE, "dead", 10 * S);
+    assert_int_equal(over.n, 1);
+    assert_int_equal(over.changes[0].to, ACTUAL_INACTIVE);
+
+    reconcile_recall(&down.track, ACTUAL_FAILED, WALL - 7200000, WALL - 7300000);
+    look(&down, 0);
+    assert_int_equal(down.n, 1);
+    assert_int_equal(down.changes[0].to, ACTUAL_RUNNING);
+    reconcile_recall(&down.track, ACTUAL_INVALID, 0, 0); /* nothing is known: as it was */
+    assert_int_equal(down.track.stored, ACTUAL_RUNNING);
+}
+
+static void test_rare_sentences(void **state)
+{
+    Want want = {.app_id = "a", .pc_id = "p", .port = 80, .timeout_ms = 2000};
+    Facts facts = {.unit = unit(ACTIVE_FAILED, "failed"), .http = {.status = 500}};
+    PcFacts away = {.known = true};
+    static const struct {
+        Cause cause;
+        const char *sentence;
+    } without_words[] = {
+        {CAUSE_NOT_FOUND, "there is no unit  on this PC"},
+        {CAUSE_HTTP_REFUSED, " refuses the connection"},
+        {CAUSE_HTTP_STATUS, " answers 500"},
+        {CAUSE_HTTP_TIMEOUT, " gives no answer within 2000 ms"},
+        {CAUSE_PORT_FOREIGN, "port 80 is held by another service"},
+    };
+    char text[SENTENCE_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(without_words); i++) {
+        Verdict v = {.cause = without_words[i].cause};
+        reconcile_sentence(&v, &want, &well, &facts, text, sizeof text);
+        assert_string_equal(text, without_words[i].sentence);
+    }
+    Verdict foreign = {.cause = CAUSE_PORT_FOREIGN};
+    strcpy(facts.port.owner_name, "x.service");
+    reconcile_sentence(&foreign, &want, &well, &facts, text, sizeof text);
+    assert_string_equal(text, "port 80 is held by x.service");
+    facts.port.owner_pid = 7;
+    reconcile_sentence(&foreign, &want, &well, &facts, text, sizeof text);
+    assert_string_equal(text, "port 80 is held by pid 7 (x.service)");
+    facts.port.owner_name[0] = '\0';
+    reconcile_sentence(&foreign, &want, &well, &facts, text, sizeof text);
+    assert_string_equal(text, "port 80 is held by pid 7 (unknown)");
+    Verdict dead = {.actual = ACTUAL_FAILED, .cause = CAUSE_SIGNAL};
+    strcpy(facts.unit.result, "signal");
+    facts.unit.exec_status = 999; /* no such signal */
+    facts.unit.n_restarts = 1;
+    reconcile_sentence(&dead, &want, &well, &facts, text, sizeof text);
+    assert_string_equal(text, "exit code 999 after 1 restart");
+    Verdict gone = {.actual = ACTUAL_UNREACHABLE, .cause = CAUSE_HOST_TIMEOUT};
+    reconcile_sentence(&gone, &want, &away, &facts, text, sizeof text);
+    assert_string_equal(text, "");
+    away.cause = CAUSE_HOST_TIMEOUT;
+    reconcile_sentence(&gone, &want, &away, &facts, text, sizeof text);
+    assert_string_equal(text, cause_sentence(CAUSE_HOST_TIMEOUT));
+    assert_string_equal(cause_sentence(CAUSE_MAX), "");
+}
+
 static void test_timestamps_are_corrected_and_never_run_backwards(void **state)
 {
     Story s = story_of_running(false);
@@ -733,6 +990,14 @@ int main(void)
         cmocka_unit_test(test_short_passing_states_are_not_stored),
         cmocka_unit_test(test_inactive_after_failed_is_held),
         cmocka_unit_test(test_crash_loop_counts_and_is_bounded),
+        cmocka_unit_test(test_rare_states_of_units),
+        cmocka_unit_test(test_rare_looks),
+        cmocka_unit_test(test_rare_sentences),
+        cmocka_unit_test(test_crash_of_one_that_was_failed_before),
+        cmocka_unit_test(test_new_run_that_is_no_missed_restart),
+        cmocka_unit_test(test_crash_loop_before_ready_counts),
+        cmocka_unit_test(test_failing_job_stays_failed),
+        cmocka_unit_test(test_forgotten_job_stays_finished),
         cmocka_unit_test(test_timestamps_are_corrected_and_never_run_backwards),
         cmocka_unit_test(test_hints_never_change_a_light),
         cmocka_unit_test(test_sentences),

@@ -17,6 +17,7 @@
 #include "api/test-dir.h"
 #include "basic/clock.h"
 #include "basic/macro.h"
+#include "common/name.h"
 
 typedef struct Session {
     Nest *nest;
@@ -123,6 +124,12 @@ static void check_shell(const char *shell)
     assert_non_null(strstr(s.output, "\nclock=1"));
     assert_non_null(strstr(s.output, "\nuid="));
     assert_non_null(strstr(s.output, "\nlinger="));
+    const char *boot = strstr(s.output, "\nboot=");
+    char id[BOOT_ID_LEN + 1];
+    assert_non_null(boot);
+    snprintf(id, sizeof id, "%s", boot + strlen("\nboot="));
+    assert_true(name_is_boot_id(id));
+    assert_int_equal(boot[strlen("\nboot=") + BOOT_ID_LEN], '\n');
     assert_int_equal(ask(&s, SSH_TOOLS, ""), 0);
     assert_non_null(strstr(s.output, "timeout=yes\n"));
     /* several at once come back one by one */

@@ -95,7 +95,8 @@ static void test_outbox(void **state)
     /* 2,500 old ones that were sent, an old one that waits, one of an incident that is still open,
      * and a new one */
     snprintf(sql, sizeof sql,
-             "INSERT INTO incident VALUES(9001, 'pc', 'open', NULL, 'alpha', 1, 1, NULL, '', '');"
+             "INSERT INTO incident(id, kind, state, pc_id, began_ts, opened_ts, cause, sentence)"
+             " VALUES(9001, 'pc', 'open', 'alpha', 1, 1, '', '');"
              "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
              " INSERT INTO outbox SELECT i, 'opened', 'mail', 'sent', i, i, 'pc', NULL, 'alpha', 1,"
              " 1, NULL, '', '' FROM n;"
@@ -110,6 +111,100 @@ static void test_outbox(void **state)
     store_clean_init(&c, 7, 30);
     assert_true(clean_all(&c, db, noon) >= 3);
     assert_string_equal(db_text(db, "SELECT group_concat(incident) FROM outbox"), "9000,9001,9002");
+    sqlite3_close(db);
+}
+
+static void test_audit(void **state)
+{
+    Scratch *s = *state;
+    sqlite3 *db = make(s->path);
+    StoreClean c;
+    char sql[512];
+
+    /* 2,000 old ones and as many of today that the newest 200,000 are left of them */
+    snprintf(sql, sizeof sql,
+             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 203000)"
+             " INSERT INTO audit SELECT i, CASE WHEN i <= 2000 THEN 5 ELSE %d * 86400000 + i END,"
+             " NULL, 'api', 'local', NULL, 'web', 'alpha', '', 'stop', 'refused', '' FROM n",
+             TODAY);
+    db_exec(db, sql);
+    store_clean_init(&c, 7, 30);
+    assert_true(clean_all(&c, db, noon) >= 3);
+    assert_string_equal(db_text(db, "SELECT count(*) || ' ' || min(id) FROM audit"), "200000 3001");
+    sqlite3_close(db);
+}
+
+#define INCIDENT "id, kind, state, app_id, pc_id, began_ts, opened_ts, closed_ts, cause, sentence"
+
+static void test_silences(void **state)
+{
+    Scratch *s = *state;
+    sqlite3 *db = make(s->path);
+    StoreClean c;
+    char sql[512];
+
+    /* 2,500 that ended long ago, one that ended today, one that goes on */
+    snprintf(
+        sql, sizeof sql,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+        " INSERT INTO silence SELECT i, 'silence', 'web', NULL, i, i + 5, '', 'local', i FROM n;"
+        "INSERT INTO silence VALUES(9001, 'maintenance', NULL, 'alpha', 1, %d * 86400000 + 1, '',"
+        " 'local', 1), (9002, 'silence', 'web', NULL, 1, %d * 86400000, '', 'token', 1)",
+        TODAY, TODAY + 100);
+    db_exec(db, sql);
+    store_clean_init(&c, 7, 30);
+    assert_true(clean_all(&c, db, noon) >= 3);
+    assert_string_equal(db_text(db, "SELECT group_concat(id) FROM silence"), "9001,9002");
+    sqlite3_close(db);
+}
+
+static void test_incidents(void **state)
+{
+    Scratch *s = *state;
+    sqlite3 *db = make(s->path);
+    StoreClean c;
+    char sql[2048];
+
+    /* 2,500 old ones; then, as old: one that is open, one that is pending, one whose notice still
+     * waits, one whose notices are sent; and one that was closed today */
+    snprintf(sql, sizeof sql,
+             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+             " INSERT INTO incident(" INCIDENT
+             ") SELECT i, 'service', CASE i %% 2 WHEN 0 THEN 'closed'"
+             " ELSE 'dropped' END, 'web', 'alpha', i, i, i + 1, '', '' FROM n;"
+             "INSERT INTO incident(" INCIDENT ") VALUES"
+             "(9001, 'pc', 'open', NULL, 'alpha', 1, 1, NULL, '', ''),"
+             "(9002, 'pc', 'pending', NULL, 'beta', 1, NULL, NULL, '', ''),"
+             "(9003, 'pc', 'closed', NULL, 'gamma', 1, 1, 2, '', ''),"
+             "(9004, 'pc', 'closed', NULL, 'delta', 1, 1, 2, '', ''),"
+             "(9005, 'pc', 'closed', NULL, 'delta', 1, 1, %d * 86400000, '', '');"
+             "INSERT INTO outbox VALUES(9003, 'opened', 'mail', 'waiting', 2, NULL, 'pc', NULL,"
+             " 'gamma', 1, 1, NULL, '', ''),"
+             "(9004, 'opened', 'mail', 'sent', 1, 2, 'pc', NULL, 'delta', 1, 1, NULL, '', ''),"
+             "(9004, 'recovered', 'mail', 'sent', 2, 3, 'pc', NULL, 'delta', 1, 1, 2, '', '')",
+             TODAY);
+    db_exec(db, sql);
+    store_clean_init(&c, 7, 30);
+    assert_true(clean_all(&c, db, noon) >= 3);
+    assert_string_equal(db_text(db, "SELECT group_concat(id) FROM incident"),
+                        "9001,9002,9003,9005");
+    assert_string_equal(db_text(db, "SELECT group_concat(incident) FROM outbox"), "9003");
+    sqlite3_close(db);
+}
+
+static void test_boots(void **state)
+{
+    Scratch *s = *state;
+    sqlite3 *db = make(s->path);
+    StoreClean c;
+    char sql[256];
+
+    snprintf(sql, sizeof sql,
+             "INSERT INTO pc_boot VALUES('alpha', 'a', 1), ('beta', 'b', %d * 86400000)", TODAY);
+    db_exec(db, sql);
+    store_clean_init(&c, 7, 30);
+    assert_true(clean_all(&c, db, noon) > 0);
+    assert_string_equal(db_text(db, "SELECT group_concat(pc_id) FROM pc_boot"), "beta");
     sqlite3_close(db);
 }
 
@@ -206,6 +301,10 @@ int main(void)
         WITH_SCRATCH(test_transitions),
         WITH_SCRATCH(test_hours),
         WITH_SCRATCH(test_outbox),
+        WITH_SCRATCH(test_incidents),
+        WITH_SCRATCH(test_boots),
+        WITH_SCRATCH(test_silences),
+        WITH_SCRATCH(test_audit),
         WITH_SCRATCH(test_clock_jump),
         cmocka_unit_test(test_limits),
         WITH_SCRATCH(test_failure_is_told),

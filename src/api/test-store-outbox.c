@@ -1,5 +1,5 @@
 /* The outbox on its way to disk and back: when a row counts as durable, and what the next daemon is
- * told. */
+ * told. The boots of the PCs go the same way. */
 #include "api/test-store.h"
 
 #include <signal.h>
@@ -90,6 +90,79 @@ static void test_outbox(void **state)
     free(rows);
 }
 
+static void test_audit(void **state)
+{
+    Scratch *f = *state;
+    StoreAudit *rows = NULL;
+    size_t n = 9;
+    StoreAudit a = {.id = 78,
+                    .ts_ms = noon,
+                    .uid = 1000,
+                    .origin = "cli",
+                    .role = "token",
+                    .app_id = "web",
+                    .pc_id = "alpha",
+                    .unit = "web.service",
+                    .action = "restart",
+                    .outcome = "requested"};
+
+    assert_int_equal(store_recall_audits(f->path, 0, &rows, &n), 0);
+    assert_int_equal(n, 0);
+    Store *s = open_store(f->path);
+    store_set_delay_ms(s, 600000);
+    uint64_t number = store_add_audit(s, &a);
+    store_commit(s);
+    assert_true(number > store_durable(s));
+    store_set_delay_ms(s, 0);
+    while (store_durable(s) < number)
+        usleep(1000);
+    assert_int_equal(store_recall_audits(f->path, INT64_MAX, &rows, &n), 0);
+    assert_int_equal(n, 1);
+    assert_memory_equal(&rows[0], &a, sizeof a);
+    free(rows);
+    /* the outcome is the same row, and who asked stays who asked */
+    strncpy(a.outcome, "failed", sizeof a.outcome);
+    strcpy(a.reason, "exit code 1");
+    strcpy(a.origin, "api");
+    a.ended_ms = noon + 5;
+    store_add_audit(s, &a);
+    strcpy(a.origin, "auto_fix");
+    a.id = 79;
+    a.uid = -1;
+    store_add_audit(s, &a);
+    assert_int_equal(store_flush(s, 10000), 0);
+    assert_string_equal(file_text(f->path,
+                                  "SELECT group_concat(id || origin || outcome || reason ||"
+                                  " (ended_ts - ts) || ifnull(uid, '-'), ' ') FROM audit"),
+                        "78clifailedexit code 151000 79auto_fixfailedexit code 15-");
+    assert_int_equal(store_recall_audits(f->path, noon - 1, &rows, &n), 0);
+    assert_int_equal(n, 1);
+    assert_memory_equal(&rows[0], &a, sizeof a);
+    free(rows);
+    assert_int_equal(store_recall_audits(f->path, noon, &rows, &n), 0);
+    assert_int_equal(n, 0);
+    free(rows);
+    /* a stop counts for as long as nothing else was done to that service */
+    strncpy(a.outcome, "done", sizeof a.outcome);
+    strncpy(a.action, "stop", sizeof a.action);
+    a.id = 80;
+    store_add_audit(s, &a);
+    assert_int_equal(store_flush(s, 10000), 0);
+    assert_int_equal(store_recall_audits(f->path, noon, &rows, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(rows[0].id, 80);
+    free(rows);
+    strncpy(a.action, "start", sizeof a.action);
+    a.id = 81;
+    a.ts_ms++;
+    store_add_audit(s, &a);
+    assert_int_equal(store_flush(s, 10000), 0);
+    assert_int_equal(store_recall_audits(f->path, noon + 1, &rows, &n), 0);
+    assert_int_equal(n, 0);
+    free(rows);
+    store_close(s);
+}
+
 /* Opens incidents without end, with so much evidence around them that batches are handed over in
  * the middle. */
 static void open_many(const char *path, int64_t from)
@@ -143,12 +216,43 @@ static void test_killed_anywhere(void **state)
     assert_true(seen > 0);
 }
 
+static void test_boots(void **state)
+{
+    Scratch *f = *state;
+    StoreBoot *rows = NULL;
+    size_t n = 9;
+    StoreBoot b = {
+        .pc_id = "alpha", .boot_id = "0123abcd-ef00-4444-8888-0123456789ab", .ts_ms = noon};
+
+    assert_int_equal(store_recall_boots(f->path, &rows, &n), 0);
+    assert_int_equal(n, 0);
+    Store *s = open_store(f->path);
+    store_add_boot(s, &b);
+    strcpy(b.pc_id, "beta");
+    store_add_boot(s, &b);
+    b.boot_id[0] = 'f';
+    store_add_boot(s, &b); /* replaces it */
+    store_close(s);
+    sqlite3 *db = db_open(f->path);
+    db_exec(db, "INSERT INTO pc_boot VALUES('gamma', 'nonsense', 1), ('../x', '0', 1)");
+    sqlite3_close(db);
+    assert_int_equal(store_recall_boots(f->path, &rows, &n), 0);
+    assert_int_equal(n, 2);
+    assert_string_equal(rows[0].pc_id, "alpha");
+    assert_int_equal(rows[0].boot_id[0], '0');
+    assert_string_equal(rows[1].pc_id, "beta");
+    assert_int_equal(rows[1].boot_id[0], 'f');
+    free(rows);
+}
+
 #define WITH_SCRATCH(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_SCRATCH(test_outbox),
+        WITH_SCRATCH(test_boots),
+        WITH_SCRATCH(test_audit),
         WITH_SCRATCH(test_killed_anywhere),
     };
 

@@ -357,6 +357,23 @@ static void test_old_files(void **state)
             db_text(db, "SELECT group_concat(incident || ' ' || event || ' ' || channel || ' ' ||"
                         " state || ' ' || sentence) FROM outbox"),
             v >= 3 ? "1811939328000000003 opened webhook waiting killed by signal 9" : "NULL");
+        assert_string_equal(
+            db_text(db, "SELECT group_concat(id || ' ' || origin || ' ' || role || ' ' || uid ||"
+                        " ' ' || unit || ' ' || action || ' ' || outcome) FROM audit"),
+            v >= 4 ? "1811939328000000004 cli token 1000 web.service restart done" : "NULL");
+        assert_string_equal(
+            db_text(db, "SELECT group_concat(id || ' ' || kind || ' ' || until_ts || ' ' ||"
+                        " comment || ' ' || made_by) FROM silence"),
+            v >= 5 ? "1811939328000000005 maintenance 1728003600000 new disk token" : "NULL");
+        assert_string_equal(
+            db_text(db, "SELECT group_concat(held || ' ' || ifnull(acked_ts || ' ' || acked_by ||"
+                        " ' ' || ack_comment, 'nobody')) FROM incident"),
+            v >= 5   ? "1 1728000017000 local on it"
+            : v >= 2 ? "0 nobody"
+                     : "NULL");
+        assert_string_equal(
+            db_text(db, "SELECT group_concat(pc_id || ' ' || boot_id || ' ' || ts) FROM pc_boot"),
+            v >= 6 ? "alpha 0123abcd-ef00-4444-8888-0123456789ab 1728000000000" : "NULL");
         sqlite3_close(db);
     }
 }

@@ -350,6 +350,24 @@ static void test_incidents(void **state)
     free(rows);
 }
 
+static void test_recall_last_id(void **state)
+{
+    Scratch *f = *state;
+
+    assert_int_equal(store_recall_last_id(f->path), 0);
+    Store *s = open_store(f->path);
+    assert_int_equal(store_recall_last_id(f->path), 0);
+    store_add_service(s, 1, "web", "alpha");
+    add_transition(s, 41, 1, NULL);
+    store_close(s);
+    assert_int_equal(store_recall_last_id(f->path), 41);
+    sqlite3 *db = db_open(f->path);
+    db_exec(db,
+            "INSERT INTO pc_transition VALUES(99, 1, 'alpha', 'unknown', 'running', '', '', '')");
+    sqlite3_close(db);
+    assert_int_equal(store_recall_last_id(f->path), 99);
+}
+
 static void test_recall(void **state)
 {
     Scratch *f = *state;
@@ -750,6 +768,7 @@ int main(void)
         WITH_SCRATCH(test_hours),
         WITH_SCRATCH(test_incidents),
         WITH_SCRATCH(test_same_service_again),
+        WITH_SCRATCH(test_recall_last_id),
         WITH_SCRATCH(test_recall),
         WITH_SCRATCH(test_opening_faults),
         WITH_SCRATCH(test_kill_9),

@@ -18,7 +18,8 @@
 #include "common/json.h"
 #include "common/websocket.h"
 
-#define CLIENTS 8
+#define CLIENTS  101
+#define RESTLESS 8 /* of them, where few must come often */
 
 typedef struct Peer {
     int fd;
@@ -86,7 +87,7 @@ static Peer *peer_open_with(size_t i, const char *query, const void *extra, size
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     p->fd = fds[0];
     p->in = p->payload = BUFFER_INIT(64U << 20);
-    stream_accept(t.stream, fds[1], query, extra, extra_len, t.f.now);
+    stream_accept(t.stream, fds[1], i % 2 == 1, query, extra, extra_len, t.f.now);
     return p;
 }
 
@@ -313,7 +314,7 @@ static void test_large_message(void **state)
     assert_int_equal(stream_cut_off(t.stream), 0);
 }
 
-/* Clients that never read are cut off, each with a bounded queue; the others miss nothing. */
+/* R28: clients that never read are cut off, each with a bounded queue; the others miss nothing. */
 static void test_never_reading(void **state)
 {
     (void)state;
@@ -514,17 +515,58 @@ static void test_close_all(void **state)
     assert_int_equal(stream_clients(t.stream), 0);
 }
 
-/* Random connects, resumes, losses, slow readers: whoever is there has a stream without a gap. */
+/* Who came by a token that is no more hears nothing, and is gone with the next second whether it
+ * closes or not. The odd ones of this test came by it. */
+static void test_end_by_token(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        peer_open(i, "");
+    stream_end_by_token(t.stream, "the token has changed", t.f.now);
+    stream_end_by_token(t.stream, "again", t.f.now);
+    delta(10);
+    for (size_t i = 0; i < 4; i++) {
+        expect_message(&t.peers[i], "hello");
+        expect_message(&t.peers[i], "snapshot");
+        if (i % 2)
+            expect_close(&t.peers[i], 1008);
+        else
+            expect_message(&t.peers[i], "delta");
+        assert_false(peer_next(&t.peers[i]));
+        assert_int_equal(t.peers[i].eof, i % 2);
+    }
+    pass_seconds(1);
+    assert_int_equal(stream_clients(t.stream), 2);
+    delta(10);
+    do /* a ping may have come, too */
+        assert_true(peer_next(&t.peers[0]));
+    while (t.peers[0].opcode != WS_TEXT);
+}
+
+/* One that does not read is not told anything any more, and is gone as well. */
+static void test_end_by_token_of_a_slow_one(void **state)
+{
+    (void)state;
+    peer_open(1, "");
+    for (int i = 0; i < 20; i++)
+        delta(60000);
+    stream_end_by_token(t.stream, "the token has changed", t.f.now);
+    pass_seconds(1);
+    assert_int_equal(stream_clients(t.stream), 0);
+}
+
+/* R29: random connects, resumes, losses, slow readers: whoever is there has a stream without a gap.
+ */
 static void test_random_disconnects(void **state)
 {
-    int64_t seen[CLIENTS] = {0};
-    bool greeted[CLIENTS] = {false};
+    int64_t seen[RESTLESS] = {0};
+    bool greeted[RESTLESS] = {false};
     char query[64] = "";
 
     (void)state;
     srand(1);
     for (int round = 0; round < 5000; round++) {
-        size_t i = (size_t)rand() % CLIENTS;
+        size_t i = (size_t)rand() % RESTLESS;
         Peer *p = &t.peers[i];
         int what = rand() % 10;
         if (what == 0 || p->fd < 0 || p->eof) {
@@ -584,6 +626,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_protocol_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_extra_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end_by_token, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end_by_token_of_a_slow_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_disconnects, setup, teardown),
     };
 

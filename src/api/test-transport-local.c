@@ -178,6 +178,7 @@ static void test_uname(void **state UNUSED)
         snprintf(expected, sizeof expected, "%s %s %s\nlinger=", u.sysname, u.release, u.machine);
     assert_int_equal(strncmp(reply, expected, (size_t)n), 0);
     assert_true(strcmp(reply + n, "yes\n") == 0 || strcmp(reply + n, "no\n") == 0);
+    assert_true(name_is_boot_id(transport->boot_id));
 }
 
 /* journalctl is played by a script that is found first in PATH. */

@@ -161,6 +161,7 @@ static void test_up_and_commands(void **state)
     transport_ssh_report(tr, &report);
     assert_int_equal(report.uid, getuid());
     assert_true(report.authenticated && report.shell_ran);
+    assert_true(name_is_boot_id(tr->boot_id)); /* known before it said that it is up */
 
     assert_int_equal(tr->ops->run(tr, COMMAND_UNAME, "", 5000, on_reply, t), 0);
     WAIT(t, t->replies == 1);
@@ -173,6 +174,19 @@ static void test_up_and_commands(void **state)
     WAIT(t, t->replies == 2);
     assert_int_equal(tr->ops->bus_address(tr, SCOPE_SYSTEM, address, sizeof address), 0);
     assert_memory_equal(address, "unix:path=/", 11);
+}
+
+/* What is no boot id is none; everything else works. */
+static void test_hostile_boot_id(void **state)
+{
+    Test *t = *state;
+    Transport *tr = start(
+        t, "echo 'Authenticated to x ([1.2.3.4]:22) using \"publickey\".' >&2\n"
+           "for word; do :; done\nsh -c \"$word\" | sed -u 's/^boot=.*/&0123456789abcdef0123/'\n");
+
+    WAIT(t, t->n_told);
+    assert_int_equal(t->told[0], CAUSE_NONE);
+    assert_string_equal(tr->boot_id, "");
 }
 
 static void test_dial(void **state)
@@ -337,6 +351,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_up_and_commands, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hostile_boot_id, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dial, setup, teardown),
         cmocka_unit_test_setup_teardown(test_polling_ops, setup, teardown),
         cmocka_unit_test_setup_teardown(test_break_and_return, setup, teardown),

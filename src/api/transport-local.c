@@ -22,6 +22,7 @@
 #define RUNS_MAX   16
 #define SYSTEM_BUS "/run/dbus/system_bus_socket"
 #define LINGER_DIR "/var/lib/systemd/linger"
+#define BOOT_FILE  "/proc/sys/kernel/random/boot_id"
 
 typedef struct Run {
     struct LocalTransport *transport;
@@ -271,6 +272,19 @@ static void user_look_up(LocalTransport *l)
     text_copy(l->user, sizeof l->user, found->pw_name);
 }
 
+/* Once: it cannot change while we run. */
+static void boot_look_up(LocalTransport *l)
+{
+    char id[BOOT_ID_LEN + 1] = "";
+    FILE *f = fopen(BOOT_FILE, "re");
+
+    if (!f)
+        return;
+    if (fgets(id, sizeof id, f) && name_is_boot_id(id))
+        text_copy(l->base.boot_id, sizeof l->base.boot_id, id);
+    fclose(f);
+}
+
 int transport_local_new(sd_event *event, const TransportEvents *events, void *userdata,
                         Transport **ret)
 {
@@ -282,6 +296,7 @@ int transport_local_new(sd_event *event, const TransportEvents *events, void *us
     l->base = (Transport){.ops = &local_ops, .events = *events, .userdata = userdata};
     l->event = sd_event_ref(event);
     user_look_up(l);
+    boot_look_up(l);
     if ((r = port_reader_new(&l->reader)) < 0 || (r = cgroup_map_new(NULL, &l->cgroups)) < 0) {
         local_free(&l->base);
         return r;

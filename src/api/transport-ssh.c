@@ -203,6 +203,9 @@ static bool about_read(SshTransport *t, const char *text, size_t len, uint32_t *
     t->report.lingers = is_yes(text, len, "linger");
     t->report.bus_exists = is_yes(text, len, "bus");
     t->report.has_manager = t->report.bus_exists || is_yes(text, len, "manager");
+    char boot[BOOT_ID_LEN + 8]; /* room, so that a longer one does not become a good one */
+    bool tells = value_find(text, len, "boot", boot, sizeof boot) && name_is_boot_id(boot);
+    text_copy(t->base.boot_id, sizeof t->base.boot_id, tells ? boot : "");
     *ret_uid = (uint32_t)uid;
     return true;
 }

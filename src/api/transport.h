@@ -14,6 +14,7 @@
 #include "api/probe-http.h"
 #include "api/probe-port.h"
 #include "basic/clock.h"
+#include "common/name.h"
 #include "common/unit.h"
 
 typedef struct Transport Transport;
@@ -21,7 +22,7 @@ typedef struct Transport Transport;
 /* Constant commands, never built from names; `input` goes to their stdin. */
 typedef enum TransportCommand {
     COMMAND_UNAME, /* uname -srm, and whether the user lingers: "Linux 6.1.0 x86_64\nlinger=yes\n";
-                      another PC adds its clock: "clock=<Unix ms>\n" */
+                      another PC adds its clock: "clock=<Unix ms>\n", and more of ssh-exec.h */
     COMMAND_JOURNAL, /* the last lines of a unit: see journal.h for input and output */
     COMMAND_MAX
 } TransportCommand;
@@ -78,6 +79,7 @@ struct Transport {
     TransportEvents events;
     void *userdata; /* of the events */
     bool is_polled; /* its buses cannot be reached: poll_units() instead; may change with state() */
+    char boot_id[BOOT_ID_LEN + 1]; /* checked, known before state(CAUSE_NONE); "": it tells none */
 };
 
 int transport_local_new(sd_event *event, const TransportEvents *events, void *userdata,

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "basic/i18n.h"
 #include "basic/text.h"
 
 #define MEMBERS_MAX 256
@@ -56,7 +57,7 @@ int yaml_fail(YamlTree *tree, uint32_t line, const char *format, ...)
 
 static int out_of_memory(YamlTree *tree)
 {
-    yaml_fail(tree, 0, "out of memory");
+    yaml_fail(tree, 0, _("out of memory"));
     return -ENOMEM;
 }
 
@@ -65,9 +66,9 @@ const char *yaml_describe(const YamlNode *node, char *dst, size_t size)
     char clean[80];
 
     if (node->kind == YAML_LIST)
-        return text_copy(dst, size, "a list");
+        return text_copy(dst, size, _("a list"));
     if (node->kind == YAML_MAPPING)
-        return text_copy(dst, size, "a mapping");
+        return text_copy(dst, size, _("a mapping"));
     text_clean(clean, sizeof(clean), node->text, strlen(node->text));
     snprintf(dst, size, node->quoted ? "\"%s\"" : "%s", clean);
     return dst;
@@ -76,7 +77,7 @@ const char *yaml_describe(const YamlNode *node, char *dst, size_t size)
 static int new_node(YamlTree *tree, const YamlNode *value, uint32_t *ret)
 {
     if (tree->n >= YAML_NODES_MAX)
-        return yaml_fail(tree, value->line, "the file has too many entries");
+        return yaml_fail(tree, value->line, _("the file has too many entries"));
     if (tree->n == tree->cap) {
         uint32_t cap = tree->cap ? tree->cap * 2 : 64;
         YamlNode *nodes = realloc(tree->nodes, cap * sizeof(*nodes));
@@ -137,9 +138,9 @@ static int add_key(Builder *b, const char *text, uint32_t line)
 
     text_clean(clean, sizeof(clean), text, strlen(text));
     if (++open->members > MEMBERS_MAX)
-        return yaml_fail(b->tree, line, "more than %d keys in one mapping", MEMBERS_MAX);
+        return yaml_fail(b->tree, line, _("more than %d keys in one mapping"), MEMBERS_MAX);
     if (yaml_get(b->tree, &b->tree->nodes[open->node], text))
-        return yaml_fail(b->tree, line, "the key %s is here twice, leave one out", clean);
+        return yaml_fail(b->tree, line, _("the key %s is here twice, leave one out"), clean);
     b->key = strdup(text);
     b->key_line = line;
     return b->key ? 0 : out_of_memory(b->tree);
@@ -150,11 +151,11 @@ static int on_scalar(Builder *b, const yaml_event_t *e, uint32_t line)
     const char *text = (const char *)e->data.scalar.value;
 
     if (e->data.scalar.anchor)
-        return yaml_fail(b->tree, line, "anchors (&name) are not allowed here");
+        return yaml_fail(b->tree, line, _("anchors (&name) are not allowed here"));
     if (e->data.scalar.tag)
-        return yaml_fail(b->tree, line, "tags (!name) are not allowed here");
+        return yaml_fail(b->tree, line, _("tags (!name) are not allowed here"));
     if (strlen(text) != e->data.scalar.length)
-        return yaml_fail(b->tree, line, "a NUL character is not allowed here");
+        return yaml_fail(b->tree, line, _("a NUL character is not allowed here"));
     if (wants_key(b))
         return add_key(b, text, line);
 
@@ -171,13 +172,13 @@ static int on_open(Builder *b, YamlKind kind, const yaml_char_t *anchor, const y
                    uint32_t line)
 {
     if (anchor)
-        return yaml_fail(b->tree, line, "anchors (&name) are not allowed here");
+        return yaml_fail(b->tree, line, _("anchors (&name) are not allowed here"));
     if (tag)
-        return yaml_fail(b->tree, line, "tags (!name) are not allowed here");
+        return yaml_fail(b->tree, line, _("tags (!name) are not allowed here"));
     if (wants_key(b))
-        return yaml_fail(b->tree, line, "a key must be a word, not a list or a mapping");
+        return yaml_fail(b->tree, line, _("a key must be a word, not a list or a mapping"));
     if (b->depth == YAML_DEPTH_MAX)
-        return yaml_fail(b->tree, line, "nested deeper than %d levels", YAML_DEPTH_MAX);
+        return yaml_fail(b->tree, line, _("nested deeper than %d levels"), YAML_DEPTH_MAX);
 
     int r = add_value(b, (YamlNode){.kind = kind, .line = line});
     if (r < 0)
@@ -189,10 +190,10 @@ static int on_open(Builder *b, YamlKind kind, const yaml_char_t *anchor, const y
 static int on_document(Builder *b, const yaml_event_t *e, uint32_t line)
 {
     if (++b->documents > 1)
-        return yaml_fail(b->tree, line, "a second document (---) is not allowed");
+        return yaml_fail(b->tree, line, _("a second document (---) is not allowed"));
     if (e->data.document_start.version_directive ||
         e->data.document_start.tag_directives.start != e->data.document_start.tag_directives.end)
-        return yaml_fail(b->tree, line, "directives (%%YAML, %%TAG) are not allowed");
+        return yaml_fail(b->tree, line, _("directives (%%YAML, %%TAG) are not allowed"));
     return 0;
 }
 
@@ -211,7 +212,8 @@ static int on_event(Builder *b, const yaml_event_t *e)
                        line);
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT: b->depth--; return 0;
-    case YAML_ALIAS_EVENT: return yaml_fail(b->tree, line, "aliases (*name) are not allowed here");
+    case YAML_ALIAS_EVENT:
+        return yaml_fail(b->tree, line, _("aliases (*name) are not allowed here"));
     default: return 0;
     }
 }
@@ -220,10 +222,10 @@ static int syntax_error(YamlTree *tree, const yaml_parser_t *parser)
 {
     if (parser->error == YAML_MEMORY_ERROR)
         return out_of_memory(tree);
-    const char *problem = parser->problem ? parser->problem : "cannot be read";
+    const char *problem = parser->problem ? parser->problem : _("cannot be read");
     if (parser->error == YAML_READER_ERROR)
-        return yaml_fail(tree, (uint32_t)parser->mark.line + 1, "not YAML: %s", problem);
-    return yaml_fail(tree, (uint32_t)parser->problem_mark.line + 1, "not YAML: %s", problem);
+        return yaml_fail(tree, (uint32_t)parser->mark.line + 1, _("not YAML: %s"), problem);
+    return yaml_fail(tree, (uint32_t)parser->problem_mark.line + 1, _("not YAML: %s"), problem);
 }
 
 static int run(Builder *b, yaml_parser_t *parser)
@@ -247,7 +249,7 @@ int yaml_tree_parse(YamlTree *tree, const char *name, const char *text, size_t l
 
     *tree = (YamlTree){.name = name, .root = YAML_NOTHING};
     if (memchr(text, '\0', len))
-        return yaml_fail(tree, 0, "it has NUL bytes: this is not a text file");
+        return yaml_fail(tree, 0, _("it has NUL bytes: this is not a text file"));
     if (!yaml_parser_initialize(&parser))
         return out_of_memory(tree);
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
