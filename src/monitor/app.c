@@ -296,6 +296,31 @@ void app_action(App *a, const char *app_id, const char *pc_id, const char *actio
     refused(a, feed_want_action(a->feed, app_id, pc_id, action));
 }
 
+void app_ack(App *a, const char *alert_id, const char *comment)
+{
+    refused(a, feed_want_ack(a->feed, alert_id, comment));
+}
+
+void app_silence(App *a, const char *kind, const Pair *pair, uint32_t for_s, const char *comment)
+{
+    refused(a, feed_want_silence(a->feed, kind, pair, for_s, comment));
+}
+
+void app_unsilence(App *a, int64_t id)
+{
+    refused(a, feed_want_unsilence(a->feed, id));
+}
+
+void app_want_silences(App *a)
+{
+    bool old = a->own_ms - a->silences_asked_ms > DETAIL_AGE_MS || a->own_ms < a->silences_asked_ms;
+
+    if (a->stale || !a->model->has_snapshot || !old)
+        return;
+    a->silences_asked_ms = a->own_ms;
+    feed_want_silences(a->feed);
+}
+
 const char *app_actions_reason(const App *a)
 {
     if (a->stale)
@@ -357,6 +382,8 @@ static void take_changes(App *a)
         next = c->next;
         c->next = NULL;
         bool answer = c->kind == CHANGE_ANSWER;
+        if (a->tunnel && c->kind == CHANGE_STATE && c->state == CLIENT_LIVE)
+            tunnel_works(a->tunnel);
         bool transition_here = c->kind == CHANGE_DELTA && c->n_transitions > 0;
         int r = model_apply(a->model, c);
         if (r < 0)

@@ -75,7 +75,11 @@ typedef struct App {
     bool live_paused;
     int64_t live_until; /* the model's transitions_seen when it was paused */
     bool alerts_closed, show_facts;
-    int64_t evidence_id; /* of the transition whose evidence is open, 0: none */
+    char handled[64]; /* id of the alert whose popup is open; "": none */
+    bool handle_wanted, handle_fresh;
+    char handle_comment[COMMENT_MAX + 1];
+    int64_t silences_asked_ms; /* own clock; 0: ask again */
+    int64_t evidence_id;       /* of the transition whose evidence is open, 0: none */
     ListCache attention, services, pc_rows, live, alerts, app_transitions;
 
     Settings shown; /* the look that the present fonts, colours and texts have */
@@ -102,6 +106,10 @@ void app_go_pc(App *a, const char *pc_id);
 void app_go_back(App *a);
 void app_check(App *a, const char *app_id, const char *pc_id);
 void app_action(App *a, const char *app_id, const char *pc_id, const char *action);
+void app_ack(App *a, const char *alert_id, const char *comment);
+void app_silence(App *a, const char *kind, const Pair *pair, uint32_t for_s, const char *comment);
+void app_unsilence(App *a, int64_t id);
+void app_want_silences(App *a); /* asks for them when they are old */
 const Detail *app_detail(App *a, const char *app_id,
                          const char *pc_id);  /* asks for it when it is old */
 const char *app_actions_reason(const App *a); /* why actions are off; NULL: they are on */

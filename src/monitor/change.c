@@ -40,6 +40,7 @@ Change *change_free(Change *c)
     free(c->removed);
     free(c->transitions);
     free(c->alerts);
+    free(c->silences);
     detail_free(c->detail);
     free(c);
     return NULL;
@@ -64,6 +65,7 @@ static int read_pcs(Change *c, const Json *array)
             continue;
         field_clean(row->sentence, sizeof row->sentence);
         field_clean(row->version_uname, sizeof row->version_uname);
+        field_clean(row->maintenance.comment, sizeof row->maintenance.comment);
         c->n_pcs++;
     }
     return 0;
@@ -83,6 +85,7 @@ static int read_services(Change *c, const Json *array)
         field_clean(row->tag, sizeof row->tag);
         field_clean(row->sentence, sizeof row->sentence);
         field_clean(row->systemd_state, sizeof row->systemd_state);
+        field_clean(row->maintenance.comment, sizeof row->maintenance.comment);
         c->n_services++;
     }
     return 0;
@@ -170,10 +173,28 @@ static int word_index(const char *const *words, int n, const char *word)
     return -1;
 }
 
+static void read_clean(const Json *j, const char *key, char *ret, size_t size)
+{
+    const char *text = json_as_string(json_get(j, key), "");
+
+    text_clean(ret, size, text, strlen(text));
+    field_clean(ret, size);
+}
+
+static void read_handling(const Json *j, Alert *a)
+{
+    const Json *acked = json_get(j, "acked");
+
+    a->acknowledged = !json_is_null(acked);
+    read_clean(acked, "by", a->acked_by, sizeof a->acked_by);
+    read_clean(acked, "comment", a->ack_comment, sizeof a->ack_comment);
+    a->silenced_until_ts = MAX(0, json_as_int(json_get(json_get(j, "silenced"), "until_ts"), 0));
+}
+
 int alert_read(const Json *j, Alert *ret)
 {
     static const char *const kinds[] = {"service", "pc", "all-pcs", "reboot"};
-    static const char *const states[] = {"pending", "open", "closed"};
+    static const char *const states[] = {"pending", "open", "closed", "dropped"};
     Alert a = {0};
     int64_t id = json_as_int(json_get(j, "id"), -1);
     const char *sentence = json_as_string(json_get(j, "sentence"), "");
@@ -193,7 +214,7 @@ int alert_read(const Json *j, Alert *ret)
     if (!a.id[0])
         return -EBADMSG;
     a.kind = (AlertKind)kind;
-    a.state = (AlertState)state;
+    a.state = (AlertState)MIN(state, (int)ALERT_CLOSED); /* it is over either way */
     text_copy(a.pair.app_id, sizeof a.pair.app_id, app_id);
     text_copy(a.pair.pc_id, sizeof a.pair.pc_id, pc_id);
     a.since_ts = json_as_int(json_get(j, "began_ts"), json_as_int(json_get(j, "opened_ts"), 0));
@@ -202,7 +223,7 @@ int alert_read(const Json *j, Alert *ret)
     if (a.cause < 0)
         a.cause = CAUSE_NONE;
     text_clean(a.sentence, sizeof a.sentence, sentence, strlen(sentence));
-    a.acknowledged = !json_is_null(json_get(j, "acked"));
+    read_handling(j, &a);
     int r = read_behind(&a, json_get(j, "behind"));
     if (r < 0)
         return r;
@@ -268,6 +289,43 @@ int change_from_message(const char *type, const Json *message, int64_t received_
         r = read_alerts(c, json_get(message, "alerts"));
     if (r < 0)
         return r;
+    *ret = TAKE_PTR(c);
+    return 0;
+}
+
+static bool silence_read(const Json *j, SilenceRow *ret)
+{
+    SilenceRow s = {
+        .id = json_as_int(json_get(j, "id"), 0),
+        .maintenance = strcmp(json_as_string(json_get(j, "kind"), ""), "maintenance") == 0,
+        .from_ts = json_as_int(json_get(j, "from_ts"), 0),
+        .until_ts = json_as_int(json_get(j, "until_ts"), 0),
+    };
+
+    read_clean(j, "app_id", s.pair.app_id, sizeof s.pair.app_id);
+    read_clean(j, "pc_id", s.pair.pc_id, sizeof s.pair.pc_id);
+    read_clean(j, "by", s.by, sizeof s.by);
+    read_clean(j, "comment", s.comment, sizeof s.comment);
+    if (s.id <= 0 || s.until_ts <= 0 || (!s.pair.app_id[0] && !s.pair.pc_id[0]) ||
+        (s.pair.app_id[0] && !name_is_id(s.pair.app_id)) ||
+        (s.pair.pc_id[0] && !name_is_id(s.pair.pc_id)))
+        return false;
+    *ret = s;
+    return true;
+}
+
+int change_from_silences(const Json *array, int64_t received_ms, Change **ret)
+{
+    CLEANUP(change_freep) Change *c = NULL;
+    int r = change_new(CHANGE_SILENCES, received_ms, &c);
+
+    if (r < 0)
+        return r;
+    c->silences = rows_new(array, sizeof *c->silences, SILENCES_MAX);
+    if (!c->silences)
+        return -ENOMEM;
+    for (const Json *j = json_first(array); j && c->n_silences < SILENCES_MAX; j = json_next(j))
+        c->n_silences += silence_read(j, &c->silences[c->n_silences]);
     *ret = TAKE_PTR(c);
     return 0;
 }

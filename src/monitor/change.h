@@ -11,6 +11,7 @@
 #define CHANGE_ROWS_MAX   65536
 #define ALERT_BEHIND_MAX  256
 #define CHANGE_ALERTS_MAX 4096
+#define SILENCES_MAX      1000
 
 typedef struct Pair {
     char app_id[ID_MAX + 1]; /* "": the PC itself */
@@ -42,10 +43,23 @@ typedef struct Alert {
     Cause cause;
     char sentence[SENTENCE_MAX];
     bool acknowledged;
-    Pair *behind; /* owned */
+    char acked_by[BY_MAX + 1];
+    char ack_comment[COMMENT_MAX + 1];
+    int64_t silenced_until_ts; /* 0: it is not */
+    Pair *behind;              /* owned */
     size_t n_behind;
     size_t behind_total; /* before the cut at ALERT_BEHIND_MAX */
 } Alert;
+
+/* A silence or a maintenance. */
+typedef struct SilenceRow {
+    int64_t id;
+    bool maintenance;
+    Pair pair; /* either id "": all of them */
+    int64_t from_ts, until_ts;
+    char by[BY_MAX + 1];
+    char comment[COMMENT_MAX + 1];
+} SilenceRow;
 
 typedef enum ChangeKind {
     CHANGE_STATE, /* connection */
@@ -54,6 +68,7 @@ typedef enum ChangeKind {
     CHANGE_DELTA,
     CHANGE_HISTORY, /* older transitions */
     CHANGE_DETAIL,
+    CHANGE_SILENCES,
     CHANGE_ANSWER, /* of a check or an action: text, and the fresh row where there is one */
 } ChangeKind;
 
@@ -82,6 +97,8 @@ struct Change {
     size_t n_transitions;
     Alert *alerts;
     size_t n_alerts;
+    SilenceRow *silences; /* of CHANGE_SILENCES: all there are */
+    size_t n_silences;
     Detail *detail;
 };
 
@@ -90,6 +107,7 @@ Change *change_free(Change *c); /* this one only, not its followers */
 /* type: "hello", "snapshot", "delta" (others: -EBADMSG) */
 int change_from_message(const char *type, const Json *message, int64_t received_ms, Change **ret);
 int change_from_history(const Json *message, int64_t received_ms, Change **ret);
+int change_from_silences(const Json *array, int64_t received_ms, Change **ret);
 int alert_read(const Json *j, Alert *ret);
 void alert_done(Alert *a);
 

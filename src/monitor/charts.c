@@ -15,7 +15,8 @@
 #include "basic/macro.h"
 #include "monitor/widgets.h"
 
-#define HOUR_MS INT64_C(3600000)
+#define HOUR_MS    INT64_C(3600000)
+#define WEEK_HOURS 168
 
 typedef struct Plot {
     float x0, y0, x1, y1; /* the area of the data */
@@ -40,25 +41,41 @@ static Plot plot_begin(float height, const char *const labels[3])
 
 /* ---- hours ---- */
 
-static double hour_ratio(void *userdata, size_t i)
+/* The week that ends with the newest hour known: the daemon tells of no hour it was not there. */
+static void week_of(const Detail *d, HourPoint week[static WEEK_HOURS])
 {
-    return ((const Detail *)userdata)->hours[i].ratio;
+    int64_t last = 0;
+
+    for (size_t i = 0; i < d->n_hours; i++)
+        last = MAX(last, d->hours[i].hour / HOUR_MS);
+    for (int i = 0; i < WEEK_HOURS; i++)
+        week[i] = (HourPoint){.hour = (last - WEEK_HOURS + 1 + i) * HOUR_MS, .ratio = -1};
+    for (size_t i = 0; i < d->n_hours; i++) {
+        int64_t back = last - d->hours[i].hour / HOUR_MS;
+        if (back < WEEK_HOURS)
+            week[WEEK_HOURS - 1 - back] = d->hours[i];
+    }
 }
 
-static void hours_days(const Detail *d, const Plot *p)
+static double hour_ratio(void *userdata, size_t i)
 {
-    float step = (p->x1 - p->x0) / (float)d->n_hours;
+    return ((const HourPoint *)userdata)[i].ratio;
+}
+
+static void hours_days(const HourPoint *week, const Plot *p)
+{
+    float step = (p->x1 - p->x0) / WEEK_HOURS;
     float free_from = p->x0;
     char text[VIEW_TEXT];
 
-    for (size_t i = 0; i < d->n_hours; i++) {
-        time_t t = (time_t)(d->hours[i].hour / 1000);
+    for (size_t i = 0; i < WEEK_HOURS; i++) {
+        time_t t = (time_t)(week[i].hour / 1000);
         struct tm tm;
         localtime_r(&t, &tm);
         if (tm.tm_hour != 0)
             continue;
         float x = p->x0 + (float)i * step;
-        GuiVec z = gui_text_size(GUI_FONT_SMALL, view_day(text, d->hours[i].hour));
+        GuiVec z = gui_text_size(GUI_FONT_SMALL, view_day(text, week[i].hour));
         draw_line(x, p->y0, x, p->y1 + gui_px(6), theme->line, 1);
         if (x >= free_from && x + z.x + gui_px(6) < p->x1) {
             draw_text(GUI_FONT_SMALL, x + gui_px(5), p->y1 + gui_px(5), theme->faint, text);
@@ -95,21 +112,23 @@ void chart_hours(const Detail *d, float height)
     static const char *const labels[] = {"100 %", "50 %", "0 %"};
     GuiVec start = gui_cursor();
     Plot p = plot_begin(height, labels);
+    HourPoint week[WEEK_HOURS];
     bool hovered;
 
+    week_of(d, week);
     gui_set_cursor(gui_vec(p.x0, p.y0));
     gui_hit("chart/hours", "", gui_vec(p.x1 - p.x0, p.y1 - p.y0), &hovered);
     if (d->n_hours) {
         const GuiRect area = {p.x0, p.y0, p.x1, p.y1};
-        bars(area, d->n_hours, hour_ratio, (void *)d, true);
-        hours_days(d, &p);
+        bars(area, WEEK_HOURS, hour_ratio, week, true);
+        hours_days(week, &p);
     }
     if (hovered && d->n_hours) {
-        float step = (p.x1 - p.x0) / (float)d->n_hours;
-        size_t i = MIN((size_t)fmaxf((gui_mouse().x - p.x0) / step, 0), d->n_hours - 1);
+        float step = (p.x1 - p.x0) / WEEK_HOURS;
+        size_t i = MIN((size_t)fmaxf((gui_mouse().x - p.x0) / step, 0), WEEK_HOURS - 1U);
         float x = p.x0 + (float)i * step;
         draw_rect(x, p.y0, x + step, p.y1, gui_alpha(theme->text, 34), 0);
-        hours_tooltip(&d->hours[i]);
+        hours_tooltip(&week[i]);
     }
     gui_set_cursor(start);
     gui_dummy(gui_vec(gui_avail().x, height));

@@ -20,16 +20,31 @@
 #include "basic/text.h"
 
 #define HISTORY_PATH   "/api/transitions?limit=1000"
+#define SILENCES_PATH  "/api/silences"
 #define DETAIL_QUERY   "?transitions=500&hours=168&points=720&journal=200"
 #define REQUEST_MS     8000
 #define JOB_PATH_BYTES (2 * ID_MAX + 128)
 
-typedef enum JobKind { JOB_HISTORY, JOB_DETAIL, JOB_CHECK, JOB_ACTION } JobKind;
+#define JOB_BODY_BYTES 2048
+
+typedef enum JobKind {
+    JOB_HISTORY,
+    JOB_DETAIL,
+    JOB_CHECK,
+    JOB_ACTION,
+    JOB_ACK,
+    JOB_SILENCE,
+    JOB_UNSILENCE,
+    JOB_SILENCES,
+} JobKind;
 
 typedef struct Job {
     JobKind kind;
     Pair pair;
-    char action[16];
+    char action[16]; /* of JOB_SILENCE its kind */
+    char id[64];     /* of an alert or a silence */
+    char comment[COMMENT_MAX + 1];
+    uint32_t for_s;
 } Job;
 
 struct Feed {
@@ -115,10 +130,12 @@ static void on_message(void *userdata, const char *type, const Json *message)
 
 /* ---- the worker's thread ---- */
 
-static int ask(Feed *f, const char *path, const char *body, ClientReply *ret, Json **ret_json,
-               char *error, size_t size)
+static int ask(Feed *f, const Job *job, const char *path, const char *body, ClientReply *ret,
+               Json **ret_json, char *error, size_t size)
 {
-    int r = client_request(f->base_url, NULL, path, body, REQUEST_MS, ret, error, size);
+    int r = job->kind == JOB_UNSILENCE
+                ? client_delete(f->base_url, NULL, path, REQUEST_MS, ret, error, size)
+                : client_request(f->base_url, NULL, path, body, REQUEST_MS, ret, error, size);
 
     if (r < 0)
         return r;
@@ -163,6 +180,36 @@ static Change *answer_detail(const Job *job, const Json *j, int r, const char *e
     return TAKE_PTR(c);
 }
 
+static void done_text(const Job *job, char *ret, size_t size)
+{
+    const char *app = job->pair.app_id, *pc = job->pair.pc_id;
+    char subject[2 * ID_MAX + 16];
+
+    if (app[0] && pc[0])
+        snprintf(subject, sizeof subject, _("%s on %s"), app, pc);
+    else
+        text_copy(subject, sizeof subject, app[0] ? app : pc);
+    switch (job->kind) {
+    case JOB_CHECK: snprintf(ret, size, _("%s on %s: checked"), app, pc); break;
+    case JOB_ACK: text_copy(ret, size, _("the alert is acknowledged")); break;
+    case JOB_SILENCE:
+        snprintf(ret, size,
+                 strcmp(job->action, "maintenance") == 0 ? _("%s is under maintenance")
+                                                         : _("%s is silenced"),
+                 subject);
+        break;
+    case JOB_UNSILENCE: text_copy(ret, size, _("it is ended")); break;
+    default: snprintf(ret, size, _("%s on %s: %s done"), app, pc, job->action);
+    }
+}
+
+static Change *answer_silences(const Json *j, int r)
+{
+    Change *c = NULL;
+
+    return r == 0 && change_from_silences(j, clock_now().wall_ms, &c) == 0 ? c : NULL;
+}
+
 static Change *answer_command(const Job *job, const Json *j, int r, const char *error)
 {
     CLEANUP(change_freep) Change *c = NULL;
@@ -172,12 +219,12 @@ static Change *answer_command(const Job *job, const Json *j, int r, const char *
     c->failed = r < 0;
     if (r < 0)
         text_clean(c->text, sizeof c->text, error, strlen(error));
-    else if (job->kind == JOB_CHECK)
-        snprintf(c->text, sizeof c->text, _("%s on %s: checked"), job->pair.app_id,
-                 job->pair.pc_id);
     else
-        snprintf(c->text, sizeof c->text, _("%s on %s: %s done"), job->pair.app_id, job->pair.pc_id,
-                 job->action);
+        done_text(job, c->text, sizeof c->text);
+    const char *outcome = json_as_string(json_get(json_get(j, "action"), "outcome"), "");
+    if (r == 0 && strcmp(outcome, "requested") == 0)
+        snprintf(c->text, sizeof c->text, _("%s on %s: %s is still at work"), job->pair.app_id,
+                 job->pair.pc_id, job->action);
     c->services = calloc(1, sizeof *c->services);
     if (c->services && r == 0 && service_row_read(j, c->services) == 0) {
         field_clean(c->services->sentence, sizeof c->services->sentence);
@@ -192,35 +239,63 @@ static void job_path(const Job *job, char ret[static JOB_PATH_BYTES])
     static const char *const tails[] = {
         [JOB_DETAIL] = DETAIL_QUERY, [JOB_CHECK] = "/check", [JOB_ACTION] = "/action"};
 
-    if (job->kind == JOB_HISTORY)
-        text_copy(ret, JOB_PATH_BYTES, HISTORY_PATH);
-    else
+    switch (job->kind) {
+    case JOB_HISTORY: text_copy(ret, JOB_PATH_BYTES, HISTORY_PATH); break;
+    case JOB_ACK: snprintf(ret, JOB_PATH_BYTES, "/api/alerts/%s/ack", job->id); break;
+    case JOB_UNSILENCE: snprintf(ret, JOB_PATH_BYTES, SILENCES_PATH "/%s", job->id); break;
+    case JOB_SILENCE:
+    case JOB_SILENCES: text_copy(ret, JOB_PATH_BYTES, SILENCES_PATH); break;
+    default:
         snprintf(ret, JOB_PATH_BYTES, "/api/services/%s/%s%s", job->pair.app_id, job->pair.pc_id,
                  tails[job->kind]);
+    }
+}
+
+/* False: it has none, it is a GET or a DELETE. */
+static bool job_body(const Job *job, Buffer *b)
+{
+    if (job->kind != JOB_CHECK && job->kind != JOB_ACTION && job->kind != JOB_ACK &&
+        job->kind != JOB_SILENCE)
+        return false;
+    json_open_object(b, NULL);
+    if (job->kind == JOB_ACTION)
+        json_string(b, "action", job->action);
+    if (job->kind == JOB_SILENCE) {
+        json_string(b, "kind", job->action);
+        json_string(b, "app_id", job->pair.app_id[0] ? job->pair.app_id : NULL);
+        json_string(b, "pc_id", job->pair.pc_id[0] ? job->pair.pc_id : NULL);
+        json_int(b, "for_s", job->for_s);
+    }
+    if (job->kind == JOB_ACK || job->kind == JOB_SILENCE)
+        json_string(b, "comment", job->comment);
+    json_close_object(b);
+    return true;
 }
 
 static void job_run(Feed *f, const Job *job)
 {
     CLEANUP(client_reply_done) ClientReply reply = {0};
     CLEANUP(json_freep) Json *j = NULL;
-    char path[JOB_PATH_BYTES], body[64], error[SENTENCE_MAX] = "";
+    CLEANUP(buffer_done) Buffer body = BUFFER_INIT(JOB_BODY_BYTES);
+    char path[JOB_PATH_BYTES], error[SENTENCE_MAX] = "";
     Change *c;
 
     job_path(job, path);
-    if (job->kind == JOB_ACTION)
-        snprintf(body, sizeof body, "{\"action\":\"%s\"}", job->action);
-    else
-        text_copy(body, sizeof body, "{}");
-    int r = ask(f, path, job->kind == JOB_CHECK || job->kind == JOB_ACTION ? body : NULL, &reply,
-                &j, error, sizeof error);
+    bool has_body = job_body(job, &body);
+    int r =
+        ask(f, job, path, has_body ? buffer_cstr(&body) : NULL, &reply, &j, error, sizeof error);
     if (job->kind == JOB_HISTORY)
         c = answer_history(j, r);
     else if (job->kind == JOB_DETAIL)
         c = answer_detail(job, j, r, error);
+    else if (job->kind == JOB_SILENCES)
+        c = answer_silences(j, r);
     else
         c = answer_command(job, j, r, error);
     if (c)
         push(f, c);
+    if (job->kind == JOB_SILENCE || job->kind == JOB_UNSILENCE)
+        job_run(f, &(Job){.kind = JOB_SILENCES});
 }
 
 static void *worker_main(void *userdata)
@@ -251,28 +326,67 @@ static void *worker_main(void *userdata)
 static bool same_job(const Job *a, const Job *b)
 {
     return a->kind == b->kind && strcmp(a->pair.app_id, b->pair.app_id) == 0 &&
-           strcmp(a->pair.pc_id, b->pair.pc_id) == 0 && strcmp(a->action, b->action) == 0;
+           strcmp(a->pair.pc_id, b->pair.pc_id) == 0 && strcmp(a->action, b->action) == 0 &&
+           strcmp(a->id, b->id) == 0 && strcmp(a->comment, b->comment) == 0 && a->for_s == b->for_s;
+}
+
+static int want_job(Feed *f, const Job *job)
+{
+    int r = 0;
+
+    pthread_mutex_lock(&f->lock);
+    bool known = false;
+    for (size_t i = 0; i < f->n_jobs; i++)
+        known = known || same_job(&f->jobs[i], job);
+    if (!known && f->n_jobs == FEED_JOBS_MAX)
+        r = -EBUSY;
+    else if (!known)
+        f->jobs[f->n_jobs++] = *job;
+    pthread_cond_signal(&f->work);
+    pthread_mutex_unlock(&f->lock);
+    return r;
 }
 
 static int want(Feed *f, JobKind kind, const char *app_id, const char *pc_id, const char *action)
 {
     Job job = {.kind = kind};
-    int r = 0;
 
     text_copy(job.pair.app_id, sizeof job.pair.app_id, app_id);
     text_copy(job.pair.pc_id, sizeof job.pair.pc_id, pc_id);
     text_copy(job.action, sizeof job.action, action);
-    pthread_mutex_lock(&f->lock);
-    bool known = false;
-    for (size_t i = 0; i < f->n_jobs; i++)
-        known = known || same_job(&f->jobs[i], &job);
-    if (!known && f->n_jobs == FEED_JOBS_MAX)
-        r = -EBUSY;
-    else if (!known)
-        f->jobs[f->n_jobs++] = job;
-    pthread_cond_signal(&f->work);
-    pthread_mutex_unlock(&f->lock);
-    return r;
+    return want_job(f, &job);
+}
+
+int feed_want_ack(Feed *f, const char *alert_id, const char *comment)
+{
+    Job job = {.kind = JOB_ACK};
+
+    text_copy(job.id, sizeof job.id, alert_id);
+    text_copy(job.comment, sizeof job.comment, comment);
+    return want_job(f, &job);
+}
+
+int feed_want_silence(Feed *f, const char *kind, const Pair *pair, uint32_t for_s,
+                      const char *comment)
+{
+    Job job = {.kind = JOB_SILENCE, .pair = *pair, .for_s = for_s};
+
+    text_copy(job.action, sizeof job.action, kind);
+    text_copy(job.comment, sizeof job.comment, comment);
+    return want_job(f, &job);
+}
+
+int feed_want_unsilence(Feed *f, int64_t id)
+{
+    Job job = {.kind = JOB_UNSILENCE};
+
+    snprintf(job.id, sizeof job.id, "%lld", (long long)id);
+    return want_job(f, &job);
+}
+
+int feed_want_silences(Feed *f)
+{
+    return want(f, JOB_SILENCES, "", "", "");
 }
 
 int feed_want_detail(Feed *f, const char *app_id, const char *pc_id)

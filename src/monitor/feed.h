@@ -28,6 +28,14 @@ int feed_want_check(Feed *f, const char *app_id, const char *pc_id);
 int feed_want_action(Feed *f, const char *app_id, const char *pc_id,
                      const char *action); /* "start", "stop", "restart" */
 
+/* Alerts left alone. kind: "silence" or "maintenance"; "" as an id: all of them. The list of
+ * silences is asked for again behind each change of it. */
+int feed_want_ack(Feed *f, const char *alert_id, const char *comment);
+int feed_want_silence(Feed *f, const char *kind, const Pair *pair, uint32_t for_s,
+                      const char *comment);
+int feed_want_unsilence(Feed *f, int64_t id);
+int feed_want_silences(Feed *f);
+
 static inline void feed_freep(Feed **f)
 {
     if (*f)

@@ -54,7 +54,7 @@ static inline ImDrawList *canvas()
 
 static void copy_text(char *to, size_t size, const char *from)
 {
-    snprintf(to, size, "%s", from ? from : "");
+    snprintf(to, size, "%.*s", (int)size - 1, from ? from : "");
 }
 
 static void record(const char *id, const char *text, ImVec2 a, ImVec2 b)
@@ -667,7 +667,7 @@ void gui_text_fit(GuiColor color, const char *text)
 
     ImGui::PushStyleColor(ImGuiCol_Text, color);
     ImGui::RenderTextEllipsis(canvas(), p, ImVec2(p.x + room, p.y + z.y), p.x + room, p.x + room,
-                              text, nullptr, &z);
+                              text, text + strlen(text), &z); // an end, or "##" would be one
     ImGui::PopStyleColor();
     ImGui::Dummy(ImVec2(ImMin(z.x, room), z.y));
     record_item("", text);
@@ -1017,7 +1017,7 @@ void draw_text_fit(GuiFont font, float x, float y, float width, GuiColor color, 
     ImVec2 z = ImGui::CalcTextSize(text), p(floorf(x), floorf(y));
     ImGui::PushStyleColor(ImGuiCol_Text, color);
     ImGui::RenderTextEllipsis(canvas(), p, ImVec2(p.x + width, p.y + z.y), p.x + width, p.x + width,
-                              text, nullptr, &z);
+                              text, text + strlen(text), &z); // an end, or "##" would be one
     ImGui::PopStyleColor();
     ImGui::PopFont();
     record_drawn(font, x, y, text);

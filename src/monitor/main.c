@@ -66,8 +66,8 @@ static void help(void)
              "\n"
              "  --url URL            talk to this daemon (default %s)\n"
              "  --ssh HOST           talk to the daemon of HOST through ssh\n"
-             "  --panel PLACE        open at: overview, pcs, services, live, alerts, pc/PC, "
-             "app/APP[/PC]\n"
+             "  --panel PLACE        open at: overview, pcs, services, live, alerts, pc/PC,\n"
+             "                       app/APP[/PC]\n"
              "  --theme dark|light\n"
              "  --lang en|es\n"
              "  --scale N            0.75 to 3\n"
@@ -77,8 +77,11 @@ static void help(void)
              "  --screenshot FILE    write a picture (PNG) without opening a window\n"
              "  --script FILE        run a scripted test without opening a window\n"
              "  --record FILE        write where each item of the window is, for tests\n"
-             "  --now MS             let the clock stand still, for pictures that can be compared\n"
-             "  --version, --help\n"),
+             "  --now MS             let the clock stand still, for comparable pictures\n"
+             "  --version            show the version\n"
+             "  -h, --help           show this help\n"
+             "\n"
+             "See also services_monitor(1).\n"),
            CLIENT_URL_DEFAULT);
 }
 

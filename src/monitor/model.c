@@ -57,6 +57,7 @@ Model *model_free(Model *m)
     free(m->pc_first);
     free(m->transitions);
     free(m->alerts);
+    free(m->silences);
     free(m);
     return NULL;
 }
@@ -521,6 +522,11 @@ static void message_apply(Model *m, const Change *c)
     }
 }
 
+bool model_is_other_version(const Model *m)
+{
+    return m->daemon_version[0] && strcmp(m->daemon_version, SERVICES_MONITOR_VERSION) != 0;
+}
+
 bool model_is_stale(const Model *m, int64_t now_ms)
 {
     if (m->state == CLIENT_LIVE)
@@ -539,6 +545,11 @@ int model_apply(Model *m, Change *c)
     switch (c->kind) {
     case CHANGE_STATE: state_apply(m, c); return 0;
     case CHANGE_DETAIL: detail_apply(m, c); return 0;
+    case CHANGE_SILENCES:
+        free(m->silences);
+        m->silences = TAKE_PTR(c->silences);
+        m->n_silences = c->n_silences;
+        return 0;
     case CHANGE_ANSWER:
         text_copy(m->answer, sizeof m->answer, c->text);
         m->answer_failed = c->failed;

@@ -40,6 +40,8 @@ typedef struct Model {
     int64_t newest_id;        /* ids only grow: a higher one was never seen before */
     Alert *alerts;
     size_t n_alerts;
+    SilenceRow *silences; /* as of the last time they were asked for */
+    size_t n_silences;
     Detail *details[MODEL_DETAILS_MAX]; /* most recently asked first */
     size_t n_details;
 
@@ -81,6 +83,7 @@ const Detail *model_detail(const Model *m, const char *app_id, const char *pc_id
 int model_want_detail(Model *m, const char *app_id, const char *pc_id);
 /* Live, and heard of within the last 12 s plus a grace of 2 s after a lost connection. */
 bool model_is_stale(const Model *m, int64_t now_ms);
+bool model_is_other_version(const Model *m); /* the daemon's release is not this program's */
 
 static inline void model_freep(Model **m)
 {

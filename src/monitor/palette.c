@@ -221,7 +221,7 @@ static bool popup_start(App *a, const char *id, bool *wanted, float width, float
 
 void help_draw(App *a)
 {
-    if (!popup_start(a, "help", &a->help_wanted, 600, 452))
+    if (!popup_start(a, "help", &a->help_wanted, 600, 466))
         return;
     card_title(_("Keys"), NULL);
     gui_space(gui_px(6));
@@ -303,11 +303,30 @@ static void option_title(const char *text)
     gui_font_pop();
 }
 
+/* Which programs these are, and a word of warning when they are not of one version. */
+static void about(const App *a)
+{
+    const Model *m = a->model;
+    char text[SENTENCE_MAX];
+
+    option_title(_("About"));
+    if (m->daemon_version[0])
+        snprintf(text, sizeof text, _("services_monitor %s, daemon services_api %s"),
+                 SERVICES_MONITOR_VERSION, m->daemon_version);
+    else
+        snprintf(text, sizeof text, "services_monitor %s", SERVICES_MONITOR_VERSION);
+    gui_text(theme->text, text);
+    if (model_is_other_version(m))
+        gui_text_wrap(
+            theme_status(STATUS_WARN),
+            _("Not of the same version: they understand each other, but update the older one."));
+}
+
 void options_draw(App *a)
 {
     static const float scales[] = {75, 100, 125, 150, 200, 300};
 
-    if (!popup_start(a, "options", &a->settings_wanted, 600, 376))
+    if (!popup_start(a, "options", &a->settings_wanted, 600, 450))
         return;
     card_title(_("Options"), NULL);
     option_title(_("Theme"));
@@ -325,6 +344,7 @@ void options_draw(App *a)
     option_title(_("Notifications"));
     gui_checkbox("notify", _("Tell me on the desktop when a service goes down or recovers"),
                  &a->settings.notify);
+    about(a);
     popup_close_button(a);
     gui_popup_end();
 }

@@ -1,4 +1,9 @@
-/* What /api/alerts says: one entry per cause, since when, why, and what lies behind it. */
+/* What /api/alerts says: one entry per cause, since when, why, and what lies behind it; and what
+ * can be done about being told: acknowledge, silence, maintenance.
+ *
+ * A row leads to what it is about; its button opens a popup with the choices, so that nothing is
+ * silenced by a slip of the mouse. What is silenced now stands below the alerts, each with its end,
+ * because what is forgotten here is found out the hard way. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,7 +12,8 @@
 #include "basic/text.h"
 #include "monitor/panels.h"
 
-#define BEHIND_SHOWN 40
+#define BEHIND_SHOWN   40
+#define SILENCES_SHOWN 5 /* rows of the lower card before it scrolls */
 
 static const Alert *alert_row(const App *a, size_t row)
 {
@@ -39,6 +45,10 @@ static const char *alert_word(const Alert *alert)
 {
     if (alert->state == ALERT_CLOSED)
         return _("Over");
+    if (alert->acknowledged)
+        return _("Acknowledged");
+    if (alert->silenced_until_ts)
+        return _("Silenced");
     return alert->state == ALERT_PENDING ? _("Pending") : _("Open");
 }
 
@@ -64,14 +74,61 @@ static void behind_text(const Alert *alert, char *ret, size_t size)
         snprintf(ret + len, size - len, " \u2026 (%zu)", alert->behind_total);
 }
 
+/* Why, and who has said what about it. */
+static void why_text(const Alert *alert, char *ret, size_t size)
+{
+    char sentence[SENTENCE_MAX], until[VIEW_TEXT];
+    size_t len = 0;
+
+    text_copy(ret, size, view_sentence(sentence, alert->sentence));
+    len = strlen(ret);
+    if (alert->acknowledged && len < size)
+        snprintf(ret + len, size - len, " \u00b7 %s%s%s", _("acknowledged"),
+                 alert->ack_comment[0] ? ": " : "", alert->ack_comment);
+    len = strlen(ret);
+    if (alert->silenced_until_ts && alert->state != ALERT_CLOSED && len < size) {
+        int n = snprintf(ret + len, size - len, " \u00b7 ");
+        len = MIN(len + (size_t)MAX(n, 0), size - 1);
+        snprintf(ret + len, size - len, _("silenced until %s"),
+                 view_date(until, alert->silenced_until_ts));
+    }
+}
+
+static void handle_cell(App *a, const Alert *alert)
+{
+    char id[96];
+
+    if (alert->state == ALERT_CLOSED || alert->kind == ALERT_REBOOT)
+        return;
+    snprintf(id, sizeof id, "handle/%s", alert->id);
+    gui_disabled_begin(a->stale);
+    if (gui_button_ghost(id, _("Handle\u2026"), gui_vec(0, 0))) {
+        text_copy(a->handled, sizeof a->handled, alert->id);
+        a->handle_comment[0] = '\0';
+        a->handle_wanted = a->handle_fresh = true;
+    }
+    gui_disabled_end();
+}
+
+/* A badge on the line of the row's button. */
+static void badge_beside(Status status, const char *word)
+{
+    GuiVec p = gui_cursor();
+
+    gui_set_cursor(gui_vec(p.x, p.y + gui_px(6)));
+    badge(status, word);
+}
+
 static void alert_cell(void *userdata, size_t row, int column)
 {
-    const App *a = userdata;
+    App *a = userdata;
     const Alert *alert = alert_row(a, row);
     char text[2048], time[VIEW_TEXT], age[VIEW_TEXT];
 
+    if (column > 0)
+        gui_align_text(); /* on the line of the row's button */
     switch (column) {
-    case 0: badge(alert_status(alert), alert_word(alert)); break;
+    case 0: badge_beside(alert_status(alert), alert_word(alert)); break;
     case 1:
         alert_title(alert, text, sizeof text);
         gui_text_fit(theme->text, text);
@@ -86,7 +143,11 @@ static void alert_cell(void *userdata, size_t row, int column)
                                      ? view_duration(age, alert->closed_ts - alert->since_ts)
                                      : view_age(age, a->now_ms, alert->since_ts));
         break;
-    case 4: gui_text_fit(theme->dim, view_sentence(text, alert->sentence)); break;
+    case 4:
+        why_text(alert, text, sizeof text);
+        gui_text_fit(theme->dim, text);
+        break;
+    case 5: handle_cell(a, alert); break;
     default: behind_text(alert, text, sizeof text); gui_text_fit(theme->faint, text);
     }
 }
@@ -115,16 +176,171 @@ static void go_behind(App *a, const Alert *alert)
         app_go_panel(a, PLACE_PCS);
 }
 
+/* ---- what can be done ---- */
+
+static const Alert *find_alert(const Model *m, const char *id)
+{
+    for (size_t i = 0; i < m->n_alerts; i++)
+        if (strcmp(m->alerts[i].id, id) == 0)
+            return &m->alerts[i];
+    return NULL;
+}
+
+/* A line of buttons, one for each length of time. True: one was pressed. */
+static bool lengths_row(App *a, const Alert *alert, const char *kind, const char *title)
+{
+    static const struct {
+        const char *label;
+        uint32_t hours;
+    } lengths[] = {{N_("1 h"), 1}, {N_("8 h"), 8}, {N_("24 h"), 24}};
+    char id[64];
+    bool done = false;
+
+    gui_text(theme->dim, title);
+    for (size_t i = 0; i < ELEMENTS(lengths); i++) {
+        snprintf(id, sizeof id, "%s/%u", kind, lengths[i].hours);
+        if (i > 0)
+            gui_same_line(gui_px(8));
+        if (gui_button(id, i18n_text(lengths[i].label), gui_vec(gui_px(72), 0))) {
+            app_silence(a, kind, &alert->pair, lengths[i].hours * 3600, a->handle_comment);
+            done = true;
+        }
+    }
+    gui_space(gui_px(4));
+    return done;
+}
+
+static bool handle_choices(App *a, const Alert *alert)
+{
+    char title[2 * ID_MAX + 32], why[SENTENCE_MAX];
+
+    alert_title(alert, title, sizeof title);
+    card_title(title, NULL);
+    gui_text_fit(theme->dim, view_sentence(why, alert->sentence));
+    gui_space(gui_px(4));
+    gui_width(-1);
+    if (a->handle_fresh)
+        gui_focus_next();
+    a->handle_fresh = false;
+    gui_input("handle-comment", _("Comment, for whoever looks next"), a->handle_comment,
+              sizeof a->handle_comment, NULL);
+    gui_space(gui_px(4));
+    bool done = gui_button("ack", alert->acknowledged ? _("Acknowledge again") : _("Acknowledge"),
+                           gui_vec(0, 0));
+    if (done)
+        app_ack(a, alert->id, a->handle_comment);
+    gui_space(gui_px(4));
+    if (alert->kind != ALERT_ALL_PCS) {
+        done |= lengths_row(a, alert, "silence", _("Send no notices for"));
+        done |= lengths_row(a, alert, "maintenance", _("Under maintenance for"));
+    }
+    return gui_button("handle-close", _("Close"), gui_vec(0, 0)) || gui_key(GUI_KEY_ESCAPE) || done;
+}
+
+static void handle_draw(App *a)
+{
+    const Alert *alert = find_alert(a->model, a->handled);
+    GuiVec d = gui_display(), size = gui_vec(MIN(gui_px(520), d.x - gui_px(40)), gui_px(352));
+
+    if (a->handle_wanted && !a->popup_open) {
+        gui_popup_open("handle");
+        a->popup_open = true;
+    }
+    a->handle_wanted = false;
+    if (!gui_popup_begin("handle", gui_vec((d.x - size.x) / 2, gui_px(90)), size))
+        return;
+    /* an alert that ended meanwhile has nothing to be handled any more */
+    if (!alert || alert->state == ALERT_CLOSED || handle_choices(a, alert)) {
+        gui_popup_close();
+        a->popup_open = false;
+    }
+    gui_popup_end();
+}
+
+/* ---- what is left alone now ---- */
+
+static void silence_subject(const SilenceRow *s, char *ret, size_t size)
+{
+    if (!s->pair.pc_id[0])
+        snprintf(ret, size, _("%s on every PC"), s->pair.app_id);
+    else if (!s->pair.app_id[0])
+        text_copy(ret, size, s->pair.pc_id);
+    else
+        snprintf(ret, size, _("%s on %s"), s->pair.app_id, s->pair.pc_id);
+}
+
+static void silence_cell(void *userdata, size_t row, int column)
+{
+    App *a = userdata;
+    const SilenceRow *s = &a->model->silences[row];
+    char text[2 * ID_MAX + 32], time[VIEW_TEXT];
+
+    if (column > 0)
+        gui_align_text();
+    switch (column) {
+    case 0: badge_beside(STATUS_OFF, s->maintenance ? _("Maintenance") : _("Silence")); break;
+    case 1:
+        silence_subject(s, text, sizeof text);
+        gui_text_fit(theme->text, text);
+        break;
+    case 2:
+        gui_font_push(GUI_FONT_MONO);
+        gui_text_fit(theme->dim, view_date(time, s->until_ts));
+        gui_font_pop();
+        break;
+    case 3: gui_text_fit(theme->dim, s->comment); break;
+    default:
+        snprintf(text, sizeof text, "end/%lld", (long long)s->id);
+        gui_disabled_begin(a->stale);
+        if (gui_button_ghost(text, _("End"), gui_vec(0, 0)))
+            app_unsilence(a, s->id);
+        gui_disabled_end();
+    }
+}
+
+static float silences_height(const Model *m)
+{
+    size_t n = MIN(m->n_silences, (size_t)SILENCES_SHOWN);
+
+    return n ? gui_px(96) + (float)n * gui_px(46) : 0;
+}
+
+static void silences_card(App *a)
+{
+    static const TableColumn columns[] = {{N_("Kind"), 130},
+                                          {N_("Of"), -1},
+                                          {N_("Until"), 150},
+                                          {N_("Comment"), -1, .below = 640},
+                                          {N_("End"), 90}};
+
+    gui_card_begin("silences", gui_vec(0, 0));
+    card_title(_("Silences and maintenance"), NULL);
+    const DataTable t = {.id = "silences",
+                         .columns = columns,
+                         .n_columns = ELEMENTS(columns),
+                         .n_rows = a->model->n_silences,
+                         .userdata = a,
+                         .cell = silence_cell};
+    data_table(&t, gui_avail());
+    gui_card_end();
+}
+
 void panel_alerts(App *a)
 {
-    static const TableColumn columns[] = {
-        {N_("State"), 104}, {N_("What"), -1},   {N_("Since"), 150, .below = 760},
-        {N_("For"), 92},    {N_("Why"), -1.5F}, {N_("What is behind it"), -1, .below = 960}};
+    static const TableColumn columns[] = {{N_("State"), 104},
+                                          {N_("What"), -1},
+                                          {N_("Since"), 150, .below = 760},
+                                          {N_("For"), 92},
+                                          {N_("Why"), -1.5F},
+                                          {N_("Handle"), 92},
+                                          {N_("What is behind it"), -1, .below = 960}};
     uint64_t key = list_key(a->model->version * 2 + a->alerts_closed, "");
 
     if (list_renew(&a->alerts, key, a->model->n_alerts + 1))
         a->alerts.n = view_alerts(a->model, a->alerts_closed, a->alerts.rows);
-    gui_card_begin("alerts", gui_vec(0, 0));
+    app_want_silences(a);
+    float below = silences_height(a->model);
+    gui_card_begin("alerts", gui_vec(0, below > 0 ? gui_avail().y - below - gui_px(12) : 0));
     gui_checkbox("show-closed", _("Show past alerts"), &a->alerts_closed);
     gui_space(gui_px(2));
     if (a->alerts.n == 0)
@@ -143,4 +359,9 @@ void panel_alerts(App *a)
             go_behind(a, alert_row(a, (size_t)hit));
     }
     gui_card_end();
+    if (below > 0) {
+        card_gap();
+        silences_card(a);
+    }
+    handle_draw(a);
 }

@@ -178,6 +178,8 @@ static void now_lines(App *a, const ServiceRow *s)
                  P_("  \u00b7  %u restart", "  \u00b7  %u restarts", s->restarts), s->restarts);
     }
     gui_text_fit(theme->faint, line);
+    if (s->maintenance.until_ts)
+        gui_text_fit(theme->accent, view_maintenance(sentence, &s->maintenance));
     if (s->hints)
         gui_text_fit(theme->faint, s->hints & HINT_NOT_ENABLED
                                        ? _("not enabled: will not survive a reboot")

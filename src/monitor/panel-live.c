@@ -88,7 +88,7 @@ static void toolbar(App *a)
 void panel_live(App *a)
 {
     static const TableColumn columns[] = {{N_("Time"), 150},
-                                          {N_("PC"), -.7F, .below = 560},
+                                          {N_("PC"), -.85F, .below = 560},
                                           {N_("Service"), -.9F},
                                           {N_("Change"), 286},
                                           {N_("Why"), -1.6F, .below = 860}};

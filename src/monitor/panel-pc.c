@@ -25,7 +25,7 @@ static void skew_text(const PcRow *p, char ret[static VIEW_TEXT])
     if (!p->skew_known)
         snprintf(ret, VIEW_TEXT, "\u2014");
     else if (p->skew_ms > -1000 && p->skew_ms < 1000)
-        snprintf(ret, VIEW_TEXT, "%s", _("none"));
+        snprintf(ret, VIEW_TEXT, "%s", _("in step"));
     else
         snprintf(ret, VIEW_TEXT, "%.20s %.30s",
                  view_duration(size, p->skew_ms < 0 ? -p->skew_ms : p->skew_ms),
@@ -103,19 +103,52 @@ static void health_cell(const ServiceRow *s)
 
 static void remark_cell(const ServiceRow *s)
 {
-    char text[SENTENCE_MAX + 160], sentence[SENTENCE_MAX];
+    char text[2 * SENTENCE_MAX + 160], sentence[SENTENCE_MAX], maintenance[SENTENCE_MAX];
 
-    snprintf(text, sizeof text, "%s%s%s%s%s", view_sentence(sentence, s->sentence),
-             s->sentence[0] && s->hints ? "; " : "",
+    view_maintenance(maintenance, &s->maintenance);
+    snprintf(text, sizeof text, "%s%s%s%s%s%s%s", maintenance,
+             maintenance[0] && (s->sentence[0] || s->hints) ? "; " : "",
+             view_sentence(sentence, s->sentence), s->sentence[0] && s->hints ? "; " : "",
              s->hints & HINT_NOT_ENABLED ? _("not enabled: will not survive a reboot") : "",
              s->hints & HINT_NOT_ENABLED && s->hints & HINT_LINGER_OFF ? "; " : "",
              s->hints & HINT_LINGER_OFF ? _("linger is off: it stops at logout") : "");
     gui_text_fit(theme->dim, text[0] ? text : s->title);
 }
 
+/* Small: a table has many rows. What each does, or why it may not, is in its tooltip. */
+static void actions_cell(App *a, const ServiceRow *s)
+{
+    static const struct {
+        const char *action, *icon, *label;
+    } actions[] = {{"start", ICON_PLAY, N_("Start")},
+                   {"stop", ICON_STOP, N_("Stop")},
+                   {"restart", ICON_REPEAT, N_("Restart")}};
+    const char *reason = app_actions_reason(a);
+    char id[ID_MAX + 16];
+    GuiVec p = gui_cursor();
+
+    gui_set_cursor(gui_vec(p.x, p.y - gui_px(6))); /* on the middle of the line of text */
+    for (size_t i = 0; i < ELEMENTS(actions); i++) {
+        snprintf(id, sizeof id, "%s/%s", actions[i].action, s->app_id);
+        if (i > 0)
+            gui_same_line(gui_px(4));
+        gui_disabled_begin(reason != NULL);
+        if (gui_button_ghost(id, actions[i].icon, gui_vec(gui_px(40), gui_px(28))))
+            app_action(a, s->app_id, s->pc_id, actions[i].action);
+        gui_disabled_end();
+        if (gui_item_hovered()) {
+            gui_tooltip_begin();
+            gui_text(theme->text, i18n_text(actions[i].label));
+            if (reason)
+                gui_text(theme->dim, reason);
+            gui_tooltip_end();
+        }
+    }
+}
+
 static void cell(void *userdata, size_t row, int column)
 {
-    const App *a = userdata;
+    App *a = userdata;
     const ServiceRow *s = service_row(a, row);
     char age[VIEW_TEXT];
 
@@ -130,28 +163,31 @@ static void cell(void *userdata, size_t row, int column)
         snprintf(age, sizeof age, "%u", s->restarts);
         gui_text_fit(s->restarts ? theme->text : theme->faint, age);
         break;
-    default: remark_cell(s);
+    case 7: remark_cell(s); break;
+    default: actions_cell(a, s);
     }
 }
 
 static ServiceOrder order_of(int column)
 {
-    static const ServiceOrder orders[] = {ORDER_APP,  ORDER_APP,     ORDER_STATUS,  ORDER_SINCE,
-                                          ORDER_PORT, ORDER_LATENCY, ORDER_CHANGES, ORDER_STATUS};
+    static const ServiceOrder orders[] = {ORDER_APP,     ORDER_APP,    ORDER_STATUS,
+                                          ORDER_SINCE,   ORDER_PORT,   ORDER_LATENCY,
+                                          ORDER_CHANGES, ORDER_STATUS, ORDER_STATUS};
 
     return orders[(size_t)column < ELEMENTS(orders) ? (size_t)column : 0];
 }
 
 static void services_card(App *a)
 {
-    static const TableColumn columns[] = {{N_("Service"), -.9F},
-                                          {N_("Expected"), 96, .below = 760},
-                                          {N_("Actual"), 130},
-                                          {N_("For"), 96},
-                                          {N_("Port"), 110},
-                                          {N_("Health"), 116, .below = 860},
-                                          {N_("Restarts"), 92, true, 1000},
-                                          {N_("Remark"), -1.7F}};
+    static const TableColumn columns[] = {{N_("Service"), -1.25F},
+                                          {N_("Expected"), 88, .below = 900},
+                                          {N_("Actual"), 118},
+                                          {N_("For"), 88},
+                                          {N_("Port"), 104},
+                                          {N_("Health"), 112, .below = 860},
+                                          {N_("Restarts"), 84, true, 1000},
+                                          {N_("Remark"), -1.8F},
+                                          {N_("Actions"), 142, .below = 700}};
     uint64_t key = list_key(a->model->version * 32 + 16 + (uint64_t)a->pc_sort.column * 2 +
                                 a->pc_sort.descending,
                             a->place.pc_id);

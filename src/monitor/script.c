@@ -3,7 +3,9 @@
  *
  * Items are found in the record of the last frame, so a script never knows a coordinate. Waiting
  * builds a frame per 20 ms until the expectation holds. A failed line is reported with file and
- * number, and the run goes on: one run shows all. */
+ * number, and the run goes on: one run shows all. From standard input the lines may come one by
+ * one, so that who writes them can act in between: `say` tells when everything before it is done.
+ */
 #include "monitor/script.h"
 
 #include <errno.h>
@@ -54,6 +56,19 @@ static bool has_title(const char *text)
     return r && strcmp(r->text, text) == 0;
 }
 
+/* "ID TEXT": the item is there and says exactly that. */
+static bool item_says(const char *text)
+{
+    char id[LINE_MAX_BYTES];
+    const char *says = strchr(text, ' ');
+
+    if (!says)
+        return false;
+    snprintf(id, sizeof id, "%.*s", (int)(says - text), text);
+    const GuiRecord *r = gui_record_find(id);
+    return r && strcmp(r->text, says + 1) == 0;
+}
+
 typedef struct Expectation {
     const char *word;
     bool (*holds)(const char *text);
@@ -65,11 +80,13 @@ static const Expectation expectations[] = {
     {"expect-no", has_item, false, false},
     {"expect-text", gui_record_has_text, true, false},
     {"expect-no-text", gui_record_has_text, false, false},
+    {"expect-item", item_says, true, false},
     {"title", has_title, true, false},
     {"wait", has_item, true, true},
     {"wait-no", has_item, false, true},
     {"wait-text", gui_record_has_text, true, true},
     {"wait-no-text", gui_record_has_text, false, true},
+    {"wait-item", item_says, true, true},
     {"wait-title", has_title, true, true},
 };
 
@@ -268,6 +285,12 @@ static bool do_bench(Script *s, const char *text)
     return true;
 }
 
+static bool do_say(Script *s, const char *text)
+{
+    printf("%s: %d failed\n", text, s->failures);
+    return fflush(stdout) == 0;
+}
+
 static const struct {
     const char *word;
     bool (*run)(Script *s, const char *text);
@@ -275,7 +298,7 @@ static const struct {
     {"click", do_click},         {"hover", do_hover},   {"type", do_type},     {"key", do_key},
     {"wheel", do_wheel},         {"go", do_go},         {"theme", do_theme},   {"lang", do_lang},
     {"scale", do_scale},         {"frames", do_frames}, {"sleep", frames_for}, {"shot", do_shot},
-    {"clipboard", do_clipboard}, {"idle", do_idle},     {"bench", do_bench},
+    {"clipboard", do_clipboard}, {"idle", do_idle},     {"bench", do_bench},   {"say", do_say},
 };
 
 static bool line_run(Script *s, const char *word, const char *text)
@@ -305,7 +328,7 @@ int script_run(App *a, const char *file)
 {
     Script s = {.a = a, .file = file};
     char line[LINE_MAX_BYTES];
-    FILE *f = fopen(file, "re");
+    FILE *f = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
 
     if (!f) {
         log_error("%s: %s", file, strerror(errno));
@@ -326,7 +349,8 @@ int script_run(App *a, const char *file)
             s.failures++;
         }
     }
-    fclose(f);
+    if (f != stdin)
+        fclose(f);
     printf("%s: %d lines, %d failed\n", file, s.line, s.failures);
     return s.failures != 0;
 }

@@ -78,6 +78,7 @@ static void logo(const App *a)
 {
     GuiVec p = gui_cursor();
     char sub[96];
+    bool other = model_is_other_version(a->model);
 
     draw_rect(p.x + gui_px(4), p.y - gui_px(1), p.x + gui_px(22), p.y + gui_px(37), theme->active,
               gui_px(6));
@@ -90,7 +91,8 @@ static void logo(const App *a)
         text_copy(sub, sizeof sub, _("systemd services, live"));
     draw_text(GUI_FONT_BOLD, p.x + gui_px(34), p.y, theme->text, "services_monitor");
     draw_text_fit(GUI_FONT_SMALL, p.x + gui_px(34), p.y + gui_px(20), gui_avail().x - gui_px(34),
-                  theme->faint, sub);
+                  other ? theme_status(STATUS_WARN) : theme->faint, sub);
+    gui_mark("daemon-version", sub, (GuiRect){p.x, p.y, p.x + gui_avail().x, p.y + gui_px(38)});
     gui_dummy(gui_vec(1, gui_px(52)));
 }
 
@@ -222,6 +224,19 @@ static void top_bar(App *a, float width)
 
 /* ---- what must be said above every panel ---- */
 
+/* Why there is no daemon: with a tunnel that is what ssh says (true), if it says something. */
+static bool lost_sentence(const App *a, char ret[static SENTENCE_MAX])
+{
+    char ssh[SENTENCE_MAX] = "";
+
+    view_sentence(ret, a->model->sentence);
+    if (a->tunnel)
+        tunnel_error(a->tunnel, ssh, sizeof ssh);
+    if (ssh[0])
+        text_copy(ret, SENTENCE_MAX, ssh);
+    return ssh[0];
+}
+
 static void blind_banner(App *a)
 {
     const Model *m = a->model;
@@ -230,9 +245,7 @@ static void blind_banner(App *a)
     if (!a->stale || !m->has_snapshot)
         return;
     snprintf(title, sizeof title, _("Blind since %s"), view_clock(clock, m->last_message_ms));
-    view_sentence(why, m->sentence);
-    if (a->tunnel)
-        tunnel_error(a->tunnel, why, sizeof why);
+    lost_sentence(a, why);
     snprintf(text, sizeof text, _("The daemon does not answer; this is the last known state. %s"),
              why);
     banner("blind", STATUS_WARN, title, text);
@@ -250,19 +263,19 @@ static void answer_banner(App *a)
 
 static void waiting(App *a)
 {
-    const Model *m = a->model;
-    char hint[SENTENCE_MAX * 2], why[SENTENCE_MAX];
+    char why[SENTENCE_MAX];
+    bool ssh_says = lost_sentence(a, why);
+    /* ssh is on its way and has not complained: that is no failure yet. */
+    bool logging_in = a->tunnel && !ssh_says && !tunnel_is_open(a->tunnel);
 
-    text_copy(why, sizeof why, m->sentence);
-    if (a->tunnel)
-        tunnel_error(a->tunnel, why, sizeof why);
-    if (m->state != CLIENT_LOST) {
+    if (a->model->state != CLIENT_LOST || logging_in) {
         empty_state(ICON_PLUG, _("Connecting\u2026"),
                     a->options.ssh_host ? a->options.ssh_host : a->url, NULL);
         return;
     }
-    snprintf(hint, sizeof hint, "%s", why[0] ? why : a->url);
-    empty_state(ICON_PLUG, _("The daemon does not answer"), hint, NULL);
+    empty_state(ICON_PLUG, _("The daemon does not answer"), why[0] ? why : a->url, NULL);
+    if (a->tunnel)
+        return;
     const char *advice = _("Is services_api running? Try: systemctl --user status services_api");
     GuiVec z = gui_text_size(GUI_FONT_SMALL, advice), p = gui_cursor();
     draw_text(GUI_FONT_SMALL, p.x + (gui_avail().x - z.x) / 2, p.y + gui_avail().y - gui_px(40),

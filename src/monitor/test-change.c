@@ -141,6 +141,51 @@ static void test_alerts(void **state)
     alert_done(&a);
 }
 
+static void test_alert_handled(void **state)
+{
+    const char *text =
+        "{\"id\":12,\"kind\":\"service\",\"app_id\":\"a\",\"pc_id\":\"p\",\"state\":\"dropped\","
+        "\"acked\":{\"ts\":5,\"by\":\"local\",\"comment\":\"on\\u202e it\"},"
+        "\"silenced\":{\"id\":3,\"until_ts\":77,\"comment\":\"\"}}";
+    CLEANUP(json_freep) Json *j = json_parse(text, strlen(text));
+    Alert a;
+
+    (void)state;
+    assert_int_equal(alert_read(j, &a), 0);
+    assert_int_equal(a.state, ALERT_CLOSED); /* nobody needs to look at it any more */
+    assert_true(a.acknowledged);
+    assert_string_equal(a.acked_by, "local");
+    assert_string_equal(a.ack_comment, "on? it");
+    assert_int_equal(a.silenced_until_ts, 77);
+    alert_done(&a);
+}
+
+static void test_silences(void **state)
+{
+    const char *text =
+        "[{\"id\":7,\"kind\":\"maintenance\",\"app_id\":\"a\",\"pc_id\":null,\"from_ts\":1,"
+        "\"until_ts\":9,\"comment\":\"new\\ndisk\",\"by\":\"token\",\"created_ts\":1},"
+        "{\"id\":8,\"kind\":\"silence\",\"app_id\":null,\"pc_id\":null,\"until_ts\":9},"
+        "{\"id\":8,\"kind\":\"silence\",\"app_id\":\"-a\",\"pc_id\":\"p\",\"until_ts\":9},"
+        "{\"id\":0,\"app_id\":\"a\",\"until_ts\":9},{\"id\":9,\"app_id\":\"a\"},7,"
+        "{\"id\":10,\"kind\":\"silence\",\"pc_id\":\"p\",\"until_ts\":9}]";
+    CLEANUP(json_freep) Json *j = json_parse(text, strlen(text));
+    CLEANUP(change_freep) Change *c = NULL;
+
+    (void)state;
+    assert_non_null(j);
+    assert_int_equal(change_from_silences(j, 5, &c), 0);
+    assert_int_equal(c->kind, CHANGE_SILENCES);
+    assert_int_equal(c->n_silences, 2);
+    assert_true(c->silences[0].maintenance);
+    assert_string_equal(c->silences[0].pair.app_id, "a");
+    assert_string_equal(c->silences[0].pair.pc_id, "");
+    assert_string_equal(c->silences[0].comment, "new disk");
+    assert_string_equal(c->silences[0].by, "token");
+    assert_int_equal(c->silences[1].id, 10);
+    assert_false(c->silences[1].maintenance);
+}
+
 static void test_detail(void **state)
 {
     const char *text =
@@ -230,6 +275,8 @@ int main(void)
         cmocka_unit_test(test_bad_rows_are_left_out),
         cmocka_unit_test(test_wrong_messages),
         cmocka_unit_test(test_alerts),
+        cmocka_unit_test(test_alert_handled),
+        cmocka_unit_test(test_silences),
         cmocka_unit_test(test_detail),
         cmocka_unit_test(test_detail_is_bounded),
         cmocka_unit_test(test_evidence_is_bounded),

@@ -81,6 +81,15 @@ static void test_nobody_answers(void **state)
     Change *answer = take_kind(f, CHANGE_ANSWER);
     assert_true(answer->failed);
     change_free(answer);
+    const Pair pair = {.app_id = "api"};
+    assert_int_equal(feed_want_silence(f, "silence", &pair, 3600, "new disk"), 0);
+    answer = take_kind(f, CHANGE_ANSWER);
+    assert_true(answer->failed);
+    change_free(answer);
+    assert_int_equal(feed_want_ack(f, "12", "on it"), 0);
+    answer = take_kind(f, CHANGE_ANSWER);
+    assert_true(answer->failed);
+    change_free(answer);
     assert_int_equal(feed_want_history(f), 0);
     change_free(take_kind(f, CHANGE_HISTORY));
     assert_true(wakes > 0);

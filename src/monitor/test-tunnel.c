@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static int make_folder(void **state)
     if (!mkdtemp(folder))
         return -1;
     snprintf(path, sizeof path, "%s:/usr/bin:/bin", folder);
-    return setenv("PATH", path, 1);
+    return setenv("PATH", path, 1) | setenv("XDG_RUNTIME_DIR", folder, 1);
 }
 
 static int drop_folder(void **state)
@@ -81,7 +82,8 @@ static char *read_file(const char *name, char *ret, size_t size)
 
 static void test_argv(void **state)
 {
-    char argv[2048], pid[32], url[64];
+    char argv[2048], pid[32], path[128];
+    struct stat st;
     Tunnel *t;
 
     (void)state;
@@ -94,32 +96,59 @@ static void test_argv(void **state)
     assert_non_null(strstr(argv, "\nBatchMode=yes\n"));
     assert_non_null(strstr(argv, "\nStrictHostKeyChecking=yes\n"));
     assert_non_null(strstr(argv, "\nExitOnForwardFailure=yes\n"));
-    assert_int_equal(strncmp(argv, "-N\n-T\n-L\n127.0.0.1:", 19), 0);
-    assert_non_null(strstr(argv, ":127.0.0.1:8485\n"));
-    unsigned port = (unsigned)atoi(argv + 19);
-    snprintf(url, sizeof url, "http://127.0.0.1:%u", port);
-    assert_string_equal(tunnel_url(t), url);
+    assert_int_equal(sscanf(argv, "-N\n-T\n-L\n%127[^:]:127.0.0.1:8485\n", path), 1);
+    assert_int_equal(strncmp(tunnel_url(t), "unix:", 5), 0);
+    assert_string_equal(tunnel_url(t) + 5, path);
+    assert_false(tunnel_is_open(t));
+    *strrchr(path, '/') = '\0';
+    assert_int_equal(strncmp(path, folder, strlen(folder)), 0); /* in $XDG_RUNTIME_DIR */
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode, S_IFDIR | 0700);
     pid_t child = (pid_t)atoi(read_file("pid", pid, sizeof pid));
     assert_true(child > 1 && kill(child, 0) == 0);
     assert_null(tunnel_free(t));
     assert_int_equal(kill(child, 0), -1);
     assert_int_equal(errno, ESRCH);
+    assert_int_equal(stat(path, &st), -1); /* nothing is left behind */
 }
 
-static void test_error_is_told(void **state)
+static void check_error(const char *script, const char *expected, bool lives)
 {
-    char error[256] = "";
+    char error[256] = "", pid[32];
     Tunnel *t;
 
-    (void)state;
-    write_ssh("printf 'debug\nssh: \033[1mHost key verification failed.\n' >&2; exit 255");
+    write_ssh(script);
     assert_int_equal(tunnel_new("home-wsl", &t), 0);
     for (int i = 0; i < 500 && !error[0]; i++) {
         poll(NULL, 0, 20);
         tunnel_error(t, error, sizeof error);
     }
-    assert_string_equal(error, "ssh: ?[1mHost key verification failed.");
+    assert_string_equal(error, expected);
+    if (lives) {
+        assert_int_equal(kill((pid_t)atoi(read_file("pid", pid, sizeof pid)), 0), 0);
+        tunnel_works(t);
+        tunnel_error(t, error, sizeof error);
+        assert_string_equal(error, "");
+    }
     tunnel_free(t);
+}
+
+static void test_error_is_told(void **state)
+{
+    (void)state;
+    check_error("printf 'debug\nssh: \033[1mno way.\n' >&2; exit 255", "ssh: ?[1mno way.", false);
+    check_error(
+        "printf 'No ED25519 host key is known for x.\nHost key verification failed.\r\n' "
+        ">&2; exit 255",
+        "ssh does not know the host key of home-wsl yet: connect once by hand and check it.",
+        false);
+    check_error("printf 'fn@x: Permission denied (publickey).\r\n' >&2; exit 255",
+                "home-wsl accepts none of your ssh keys: try it by hand with ssh.", false);
+    check_error("printf 'channel 1: open failed: connect failed: Connection refused\n' >&2; exec "
+                "sleep 600",
+                "ssh reaches home-wsl, but services_api does not answer there. Is it running?",
+                true);
+    check_error("exit 1", "ssh ended", false);
 }
 
 static void test_bad_hosts(void **state)

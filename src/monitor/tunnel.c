@@ -1,13 +1,14 @@
 /* A thread that keeps one ssh child alive.
  *
  * The thread forks, so that PR_SET_PDEATHSIG (which follows the *thread* that forked) ends the
- * child with it, also when we are killed. It reads the child's stderr, whose last line is the
- * reason a person needs, and starts it again after 1, 2, 4, then 8 s. The local end is a port of
- * 127.0.0.1 chosen once: the client's URL stays the same over restarts.
+ * child with it, also when we are killed. It reads the child's stderr, which holds the reason that
+ * a person needs, and starts it again after 1, 2, 4, then 8 s. The local end is a socket file in a
+ * folder that only this user may enter, made once: a port of 127.0.0.1 would let every user of this
+ * PC speak to the other PC's daemon as us. ssh tells of a service that it cannot reach over there
+ * while it runs, so its stderr is read as it comes.
  * `--` before the host, and the validated form of the host, keep it from ever being an option. */
 #include "monitor/tunnel.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,24 +20,25 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "basic/clock.h"
+#include "basic/i18n.h"
 #include "basic/macro.h"
 #include "basic/text.h"
+#include "common/client.h"
 #include "common/name.h"
 
-#define DAEMON_PORT  8485
 #define BACKOFF_MAX  8000
 #define GOOD_RUN_US  (30 * USEC_PER_SEC)
 #define STDERR_BYTES 4096
 
 struct Tunnel {
     char host[80];
-    char forward[64];
-    char url[64];
+    char folder[64]; /* "": none was made */
+    char forward[128];
+    char url[96];
     pthread_t thread;
     bool has_thread;
     int stop_fd;
@@ -44,17 +46,58 @@ struct Tunnel {
     char error[256];
 };
 
-static int free_port(uint16_t *ret)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+/* What ssh says, and what a person makes of it: the first that is found counts. */
+static const struct {
+    const char *says, *sentence; /* with one %s: the host */
+    bool lives;                  /* ssh says it and goes on */
+} reasons[] = {
+    {"HOST IDENTIFICATION HAS CHANGED",
+     N_("The host key of %s has changed and ssh refuses it. Find out why before you accept the new "
+        "one."),
+     false},
+    {"Host key verification failed",
+     N_("ssh does not know the host key of %s yet: connect once by hand and check it."), false},
+    {"Permission denied", N_("%s accepts none of your ssh keys: try it by hand with ssh."), false},
+    {"Could not resolve hostname", N_("ssh does not know a host %s."), false},
+    {"administratively prohibited", N_("sshd on %s forbids forwarding (AllowTcpForwarding)."),
+     true},
+    {"open failed: ", N_("ssh reaches %s, but services_api does not answer there. Is it running?"),
+     true},
+};
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 ||
-        getsockname(fd, (struct sockaddr *)&a, &len) < 0)
+/* A path that ssh takes as it is: in -L, "%", "$" and ":" mean something. */
+static bool is_plain_path(const char *path)
+{
+    return path && path[0] == '/' && strlen(path) <= 32 &&
+           strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") ==
+               strlen(path);
+}
+
+static int make_folder(Tunnel *t)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    const char *parent =
+        is_plain_path(runtime) && access(runtime, W_OK | X_OK) == 0 ? runtime : "/tmp";
+    char folder[sizeof t->folder];
+
+    snprintf(folder, sizeof folder, "%.32s/services_monitor.XXXXXX", parent);
+    if (!mkdtemp(folder)) /* mode 0700 */
         return -errno;
-    *ret = ntohs(a.sin_port);
+    text_copy(t->folder, sizeof t->folder, folder);
+    snprintf(t->forward, sizeof t->forward, "%s/api:%s", folder,
+             CLIENT_URL_DEFAULT + strlen("http://"));
+    snprintf(t->url, sizeof t->url, CLIENT_SOCKET_PREFIX "%s/api", folder);
     return 0;
+}
+
+static const char *socket_path(const Tunnel *t)
+{
+    return t->url + strlen(CLIENT_SOCKET_PREFIX);
+}
+
+bool tunnel_is_open(const Tunnel *t)
+{
+    return access(socket_path(t), F_OK) == 0;
 }
 
 static void set_error(Tunnel *t, const char *text, size_t len)
@@ -62,6 +105,28 @@ static void set_error(Tunnel *t, const char *text, size_t len)
     pthread_mutex_lock(&t->lock);
     text_clean(t->error, sizeof t->error, text, len);
     pthread_mutex_unlock(&t->lock);
+}
+
+static bool set_reason(Tunnel *t, const char *said, size_t len, bool ended)
+{
+    char text[sizeof t->error];
+
+    for (size_t i = 0; i < ELEMENTS(reasons); i++) {
+        if ((!ended && !reasons[i].lives) ||
+            !memmem(said, len, reasons[i].says, strlen(reasons[i].says)))
+            continue;
+        const char *sentence = i18n_text(reasons[i].sentence), *rest = strstr(sentence, "%s") + 2;
+        snprintf(text, sizeof text, "%.*s%s%s", (int)(rest - 2 - sentence), sentence, t->host,
+                 rest);
+        set_error(t, text, strlen(text));
+        return true;
+    }
+    return false;
+}
+
+void tunnel_works(Tunnel *t)
+{
+    set_error(t, "", 0);
 }
 
 void tunnel_error(Tunnel *t, char *ret, size_t size)
@@ -107,7 +172,7 @@ static void child_exec(const Tunnel *t, int stderr_fd, pid_t parent)
         "-o",
         "ForwardX11=no",
         "-o",
-        "LogLevel=ERROR",
+        "LogLevel=INFO", /* below it ssh does not say that nothing listens over there */
         "--",
         t->host,
         NULL,
@@ -133,6 +198,7 @@ static pid_t child_start(const Tunnel *t, int *ret_stderr)
     int fds[2];
     pid_t parent = getpid();
 
+    unlink(socket_path(t)); /* of a child that was killed */
     if (pipe2(fds, O_CLOEXEC) < 0)
         return -errno;
     pid_t pid = fork();
@@ -145,6 +211,18 @@ static pid_t child_start(const Tunnel *t, int *ret_stderr)
     }
     *ret_stderr = fds[0];
     return pid;
+}
+
+static void child_ended(Tunnel *t, const char *text, size_t len)
+{
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        len--;
+    const char *line = len ? memrchr(text, '\n', len) : NULL;
+    line = line ? line + 1 : text;
+    if (len == 0)
+        set_error(t, "ssh ended", strlen("ssh ended"));
+    else if (!set_reason(t, text, len, true))
+        set_error(t, line, (size_t)(text + len - line));
 }
 
 /* Reads what the child says until it ends (true) or we are to stop (false). */
@@ -166,15 +244,10 @@ static bool child_watch(Tunnel *t, int stderr_fd)
         if (n <= 0)
             break;
         len += (size_t)n;
+        if (set_reason(t, text, len, false))
+            len = 0; /* said once */
     }
-    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-        len--;
-    const char *line = len ? memrchr(text, '\n', len) : NULL;
-    line = line ? line + 1 : text;
-    if (len)
-        set_error(t, line, (size_t)(text + len - line));
-    else
-        set_error(t, "ssh ended", strlen("ssh ended"));
+    child_ended(t, text, len);
     return true;
 }
 
@@ -225,7 +298,6 @@ static void *tunnel_main(void *userdata)
 int tunnel_new(const char *host, Tunnel **ret)
 {
     CLEANUP(tunnel_freep) Tunnel *t = NULL;
-    uint16_t port = 0;
 
     if (!name_is_ssh_host(host))
         return -EINVAL;
@@ -234,12 +306,10 @@ int tunnel_new(const char *host, Tunnel **ret)
         return -ENOMEM;
     t->stop_fd = -1;
     pthread_mutex_init(&t->lock, NULL);
-    int r = free_port(&port);
+    int r = make_folder(t);
     if (r < 0)
         return r;
     text_copy(t->host, sizeof t->host, host);
-    snprintf(t->forward, sizeof t->forward, "127.0.0.1:%u:127.0.0.1:%u", port, DAEMON_PORT);
-    snprintf(t->url, sizeof t->url, "http://127.0.0.1:%u", port);
     t->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (t->stop_fd < 0)
         return -errno;
@@ -260,6 +330,10 @@ Tunnel *tunnel_free(Tunnel *t)
     if (t->has_thread && write(t->stop_fd, &one, sizeof one) == sizeof one)
         pthread_join(t->thread, NULL);
     close_fd(t->stop_fd);
+    if (t->folder[0]) {
+        unlink(socket_path(t));
+        rmdir(t->folder);
+    }
     pthread_mutex_destroy(&t->lock);
     free(t);
     return NULL;

@@ -1,19 +1,25 @@
-/* `--ssh HOST`: one ssh process that forwards a socket of this PC to HOST's loopback port 8485.
+/* `--ssh HOST`: one ssh process that forwards a socket file of this PC to HOST's loopback port
+ * 8485. The file lies in a folder of this user alone.
  *
  * The system's ssh does all of it: the user's ~/.ssh/config, keys and known_hosts apply; nothing is
  * ever asked (BatchMode). The process ends with us, however we end, and is started again when it
  * ended. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct Tunnel Tunnel;
 
-/* host must be name_is_ssh_host(). -EINVAL, -ENOMEM, other negative errno: no thread or no port. */
+/* host must be name_is_ssh_host(). -EINVAL, -ENOMEM, other negative errno: no thread or no folder.
+ */
 int tunnel_new(const char *host, Tunnel **ret);
 Tunnel *tunnel_free(Tunnel *t);
-const char *tunnel_url(const Tunnel *t);
-/* The last thing ssh said, cleaned; "" while it runs well. Safe from any thread. */
+const char *tunnel_url(const Tunnel *t); /* for client.h; the same as long as the tunnel is */
+bool tunnel_is_open(const Tunnel *t);    /* ssh is logged in and the socket is there */
+void tunnel_works(Tunnel *t); /* the daemon over there has answered: the last error is over */
+/* Why it does not work: one sentence, or the last thing ssh said, cleaned; "": nothing is known.
+ * tunnel_works() and this are safe from any thread. */
 void tunnel_error(Tunnel *t, char *ret, size_t size);
 
 static inline void tunnel_freep(Tunnel **t)

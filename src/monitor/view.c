@@ -15,6 +15,7 @@
 
 #include "basic/i18n.h"
 #include "basic/macro.h"
+#include "common/sentence.h"
 
 #define SECOND INT64_C(1000)
 #define MINUTE (60 * SECOND)
@@ -110,6 +111,11 @@ const char *view_pc_actual_word(Actual actual)
 const char *view_expected_word(Expected expected)
 {
     return expected == EXPECTED_STOPPED ? _("Stopped") : _("Running");
+}
+
+const char *view_sentence(char ret[static SENTENCE_MAX], const char *sentence)
+{
+    return sentence_translate(ret, sentence);
 }
 
 /* ---- time ---- */
@@ -458,4 +464,18 @@ int64_t view_all_well_since(const Model *m)
     for (size_t i = 0; i < m->n_alerts; i++)
         last = MAX(last, m->alerts[i].closed_ts);
     return last;
+}
+
+const char *view_maintenance(char ret[static SENTENCE_MAX], const Maintenance *m)
+{
+    char until[VIEW_TEXT];
+
+    ret[0] = '\0';
+    if (!m->until_ts)
+        return ret;
+    int n =
+        snprintf(ret, SENTENCE_MAX, _("under maintenance until %s"), view_date(until, m->until_ts));
+    if (m->comment[0] && n > 0 && n < SENTENCE_MAX)
+        snprintf(ret + n, SENTENCE_MAX - (size_t)n, ": %s", m->comment);
+    return ret;
 }

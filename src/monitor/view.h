@@ -85,5 +85,8 @@ size_t view_alerts(const Model *m, bool with_closed, uint32_t *ret);
 int64_t view_lasted(const Model *m, size_t transition, int64_t now_ms, bool *ret_over);
 int64_t view_all_well_since(const Model *m); /* end of the last alert, 0: not known */
 
-/* The daemon's sentence in the language of this window; see sentence.c. Returns ret. */
+/* "under maintenance until 24 Nov 14:00:00: new disk"; "" when it is not. Returns ret. */
+const char *view_maintenance(char ret[static SENTENCE_MAX], const Maintenance *m);
+
+/* The daemon's sentence in the language of this window; see common/sentence.h. Returns ret. */
 const char *view_sentence(char ret[static SENTENCE_MAX], const char *sentence);

@@ -22,6 +22,8 @@
 #define ICON_COG      "\uf013"
 #define ICON_PAUSE    "\uf04c"
 #define ICON_PLAY     "\uf04b"
+#define ICON_STOP     "\uf04d"
+#define ICON_REPEAT   "\uf01e"
 #define ICON_REFRESH  "\uf021"
 #define ICON_HOME     "\uf015"
 

@@ -63,6 +63,7 @@ class World:
         self.seq, self.next_id = 100, 1_000_000
         self.stream = "0f1e2d3c4b5a6978"
         self.services, self.pcs, self.transitions, self.alerts = {}, {}, [], {}
+        self.silences, self.next_silence = [], 500
         self.clients = []
         now = self.now()
         n_pcs, n_apps = {"small": (3, 11), "grid": (100, 100), "one": (1, 11), "empty": (0, 0), "calm": (3, 11)}[args.world]
@@ -249,7 +250,67 @@ class World:
                  transitions=seen, hours=hours, latency=latency, journal=journal)
         return r
 
-    def rest(self, method, target):
+    # ---- actions: what each answers ----
+    def action(self, key, verb):
+        if not self.args.actions:
+            return 403, {"title": "Forbidden", "status": 403, "detail": "actions are switched off"}
+        unit = key[1] + ".service"
+        if verb == "stop":
+            return 502, {"title": "The action failed", "status": 502,
+                         "detail": f"stop of {unit} on {key[0]} failed: it failed: exit code 3"}
+        outcome = "requested" if verb == "start" else "done"
+        return 202 if verb == "start" else 200, {**self.services[key], "action": {
+            "id": 7, "action": verb, "unit": unit, "outcome": outcome, "sentence": None, "requested_ts": self.now(),
+            "ended_ts": None}}
+
+    # ---- acknowledge, silence, maintenance ----
+    def ack(self, alert_id, comment):
+        alert = self.alerts.get(alert_id)
+        if not alert or alert["state"] == "closed":
+            return 404, {"title": "Not found", "status": 404, "detail": "no alert that is open or pending has this id"}
+        alert["acked"] = {"ts": self.now(), "by": "local", "comment": comment}
+        self.tell(alerts=[alert])
+        return 200, alert
+
+    def silence(self, wish):
+        self.next_silence += 1
+        now = self.now()
+        s = {"id": self.next_silence, "kind": wish["kind"], "app_id": wish.get("app_id"), "pc_id": wish.get("pc_id"), "from_ts": now,
+             "until_ts": now + 1000 * wish["for_s"], "comment": wish.get("comment", ""), "by": "local", "created_ts": now}
+        self.silences.append(s)
+        self.cover()
+        return 201, s
+
+    def unsilence(self, silence_id):
+        gone = [s for s in self.silences if s["id"] == silence_id]
+        if not gone:
+            return 404, {"title": "Not found", "status": 404, "detail": "no silence that is in force or still to come has this id"}
+        self.silences.remove(gone[0])
+        self.cover()
+        return 200, {**gone[0], "until_ts": self.now()}
+
+    def covered(self, kind, app, pc):
+        for s in self.silences:
+            if s["kind"] == kind and s["app_id"] in (None, app) and s["pc_id"] in (None, pc):
+                return s
+        return None
+
+    def cover(self):
+        for alert in self.alerts.values():
+            s = self.covered("silence", alert["app_id"], alert["pc_id"])
+            alert["silenced"] = s and {"id": s["id"], "until_ts": s["until_ts"], "comment": s["comment"]}
+        for (pc, app), row_ in self.services.items():
+            s = self.covered("maintenance", app, pc)
+            row_.pop("maintenance", None)
+            if s:
+                row_["maintenance"] = {"until_ts": s["until_ts"], "comment": s["comment"]}
+        self.tell(alerts=list(self.alerts.values()), services=list(self.services.values()))
+
+    def tell(self, **news):
+        self.seq += 1
+        self.send_all({"type": "delta", "seq": self.seq, "ts": self.now(), **news})
+
+    def rest(self, method, target, body=b""):
         url = urlsplit(target)
         path, query = url.path, parse_qs(url.query)
         parts = path.strip("/").split("/")
@@ -260,6 +321,12 @@ class World:
                 return 200, list(self.pcs.values())
             if path == "/api/alerts":
                 return 200, list(self.alerts.values())
+            if parts[:2] == ["api", "alerts"] and parts[3:] == ["ack"] and method == "POST":
+                return self.ack(parts[2], json.loads(body)["comment"])
+            if path == "/api/silences":
+                return self.silence(json.loads(body)) if method == "POST" else (200, self.silences)
+            if parts[:2] == ["api", "silences"] and method == "DELETE":
+                return self.unsilence(int(parts[2]))
             if path == "/api/transitions":
                 ordered = sorted(self.transitions, key=lambda t: -t["ts"])
                 return 200, ordered[: int(query.get("limit", ["100"])[0])]
@@ -271,10 +338,12 @@ class World:
                     self.services[key]["last_check_ts"] = self.now()
                     return 200, self.services[key]
                 if method == "POST" and parts[4] == "action":
-                    if self.args.actions:
-                        return 200, self.services[key]
-                    return 403, {"title": "Forbidden", "status": 403, "detail": "actions are switched off"}
+                    return self.action(key, json.loads(body)["action"])
         return 404, {"title": "Not Found", "status": 404, "detail": "there is no " + path}
+
+
+# run.py writes the token where the window looks for it
+ACTION_HEADERS = ("Bearer a-token-of-the-tests", "application/json")
 
 
 def frame(opcode, payload):
@@ -303,7 +372,7 @@ def upgrade(world, conn, headers):
     conn.sendall(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n".encode())
     with world.lock:
         now = world.now()
-        hello = {"type": "hello", "protocol": 1, "stream": world.stream, "seq": world.seq, "ts": now, "version": "0.1.0",
+        hello = {"type": "hello", "protocol": 1, "stream": world.stream, "seq": world.seq, "ts": now, "version": world.args.version,
                  "features": {"actions": world.args.actions, "auto_fix": False}}
         snapshot = {"type": "snapshot", "seq": world.seq, "ts": now, "pcs": list(world.pcs.values()),
                     "services": list(world.services.values()), "alerts": list(world.alerts.values())}
@@ -322,7 +391,7 @@ def serve(world, conn):
         data = read_head(conn)
         if not data or world.args.dead:
             return
-        head, _, _ = data.partition(b"\r\n\r\n")
+        head, _, body = data.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ", 2)
         headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
@@ -331,8 +400,12 @@ def serve(world, conn):
         if headers.get("upgrade", "").lower() == "websocket":
             upgrade(world, conn, headers)
             return
-        status, body = world.rest(method, target)
-        text = json.dumps(body).encode()
+        while len(body) < int(headers.get("content-length", "0")):
+            body += conn.recv(4096)
+        status, answer = world.rest(method, target, body)
+        if target.endswith("/action") and (headers.get("authorization"), headers.get("content-type")) != ACTION_HEADERS:
+            status, answer = 401, {"title": "Unauthorized", "status": 401, "detail": "no token, or no JSON"}
+        text = json.dumps(answer).encode()
         kind = "application/json" if status < 400 else "application/problem+json"
         conn.sendall(f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n".encode() + text)
         conn.shutdown(socket.SHUT_WR)
@@ -375,6 +448,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--port", type=int, default=0)
     p.add_argument("--world", default="small", choices=["small", "grid", "one", "empty", "calm"])
+    p.add_argument("--version", default="0.1.0", help="that the daemon says it is of")
     p.add_argument("--hostile", action="store_true")
     p.add_argument("--actions", action="store_true")
     p.add_argument("--checks", action="store_true", help="a delta of checks each 10 s")

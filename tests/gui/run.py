@@ -48,6 +48,10 @@ def main():
         with tempfile.TemporaryDirectory(prefix="gui-") as out:
             copy = pathlib.Path(out) / script.name
             copy.write_text(text.replace("OUT/", out + "/"), encoding="utf-8")
+            token = pathlib.Path(out, "services_api", "token")
+            token.parent.mkdir()
+            token.write_text("a-token-of-the-tests\n", encoding="utf-8")
+            token.chmod(0o600)
             env = dict(os.environ, TZ="UTC", LANG="C", LC_ALL="C", HOME=out, XDG_CONFIG_HOME=out)
             env.pop("LANGUAGE", None)
             done = subprocess.run([monitor, "--url", f"http://127.0.0.1:{port}", "--script", str(copy), *header(text, "monitor")],
