@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "basic/macro.h"
 
+#define RETRY_US  (8U * USEC_PER_SEC)
 #define NOTICE_US (3U * USEC_PER_SEC) /* a cut PC is noticed after this long, see transport-ssh */
 
 /* xorshift64*: one seed, one story, on every machine. */
@@ -43,6 +45,7 @@ void sim_world_init(SimWorld *w, uint64_t seed, int pcs, int services)
         SimPc *pc = &w->pcs[p];
         snprintf(pc->pc_id, sizeof pc->pc_id, "pc-%02d", p);
         pc->n_services = services;
+        pc->boot = 1;
         pc->calm_since_us = w->now.mono_us;
         pc->notice_us = w->now.mono_us + 1 + sim_random(w, 1000000);
         for (int i = 0; i < services; i++) {
@@ -86,22 +89,20 @@ int sim_world_apply(SimWorld *w)
     return fleet_apply(w->fleet, &r, &pcs[0], wants, n, w->now);
 }
 
+static void touch(SimPc *pc)
+{
+    pc->next_us = 0;
+}
+
+/* "pc-07": its number is its place. */
 static SimPc *find_pc(SimWorld *w, const char *pc_id)
 {
-    for (int p = 0; p < w->n_pcs; p++)
-        if (strcmp(w->pcs[p].pc_id, pc_id) == 0)
-            return &w->pcs[p];
-    return NULL;
+    return &w->pcs[strtoul(pc_id + strlen("pc-"), NULL, 10)];
 }
 
 SimService *sim_find(SimWorld *w, const Service *s)
 {
-    SimPc *pc = find_pc(w, s->pc->pc_id);
-
-    for (int i = 0; pc && i < SIM_SERVICES_MAX; i++)
-        if (strcmp(pc->services[i].app_id, s->want.app_id) == 0)
-            return &pc->services[i];
-    return NULL;
+    return &find_pc(w, s->pc->pc_id)->services[strtoul(s->want.app_id + strlen("app-"), NULL, 10)];
 }
 
 void sim_world_added(SimWorld *w, FleetPc *pc, Service *s)
@@ -114,12 +115,12 @@ void sim_world_added(SimWorld *w, FleetPc *pc, Service *s)
 
 void sim_world_removed(SimWorld *w, FleetPc *pc, Service *s)
 {
-    (void)pc;
     if (s) {
         SimService *mine = sim_find(w, s);
         mine->service = NULL;
         mine->answer_us = 0;
         mine->counts = false;
+        touch(find_pc(w, pc->pc_id));
     }
 }
 
@@ -160,15 +161,18 @@ static void level_check(SimWorld *w, SimPc *pc)
         if (pc->services[i].service)
             fleet_unit(w->fleet, pc->services[i].service, &pc->services[i].unit, false, w->now);
     fleet_pc_checked(w->fleet, pc->pc, 500, w->now);
+    if (w->is_lean)
+        tell_ports(w, pc);
 }
 
-static void start_request(SimWorld *w, SimService *s, const SimPc *pc)
+static void start_request(SimWorld *w, SimService *s, SimPc *pc)
 {
     bool silent = pc->cut || s->hung;
 
     s->asked_us = w->now.mono_us;
     s->answer_timeout = silent;
     s->answer_us = w->now.mono_us + (silent ? 2 * USEC_PER_SEC : 1000 + sim_random(w, 50000));
+    touch(pc);
 }
 
 static void end_request(SimWorld *w, SimService *s)
@@ -190,14 +194,29 @@ static void end_request(SimWorld *w, SimService *s)
     fleet_http(w->fleet, s->service, &facts, w->now);
 }
 
+static void tell_boot(SimPc *pc)
+{
+    char id[BOOT_ID_LEN + 1];
+
+    snprintf(id, sizeof id, "%08x-0000-4000-8000-000000000000", pc->boot);
+    pc->reboots_due += pc->boot_told && pc->boot_told != pc->boot;
+    pc->boot_told = pc->boot;
+    fleet_pc_boot(pc->pc, id);
+}
+
+/* While it is cut off, further attempts to connect fail for one reason or another. */
 static void tell_reachability(SimWorld *w, SimPc *pc)
 {
-    PcFacts facts = {
-        .known = true, .reachable = !pc->cut, .cause = pc->cut ? CAUSE_BUS_SILENT : CAUSE_NONE};
+    static const Cause causes[] = {CAUSE_BUS_SILENT, CAUSE_HOST_REFUSED, CAUSE_HOST_TIMEOUT};
+    PcFacts facts = {.known = true, .reachable = !pc->cut};
 
-    pc->notice_us = 0;
+    if (pc->cut)
+        facts.cause = causes[sim_random(w, ELEMENTS(causes))];
+    pc->notice_us = pc->cut ? w->now.mono_us + 1 + sim_random(w, 2 * RETRY_US) : 0;
     if (!pc->pc)
         return;
+    if (!pc->cut)
+        tell_boot(pc);
     fleet_pc_answer(w->fleet, pc->pc, &facts, w->now);
     level_check(w, pc); /* a connection begins with a full resync */
     tell_ports(w, pc);
@@ -252,7 +271,19 @@ static void stop(SimWorld *w, SimPc *pc, SimService *s)
     signal_unit(w, pc, s);
 }
 
-static void cut_or_heal(SimWorld *w, SimPc *pc)
+void sim_die(SimWorld *w, SimPc *pc, SimService *s)
+{
+    die(w, pc, s, true);
+    touch(pc);
+}
+
+void sim_come_up(SimWorld *w, SimPc *pc, SimService *s)
+{
+    come_up(w, pc, s, true);
+    touch(pc);
+}
+
+void sim_cut_or_heal(SimWorld *w, SimPc *pc)
 {
     pc->cut = !pc->cut;
     pc->calm_since_us = w->now.mono_us;
@@ -261,6 +292,33 @@ static void cut_or_heal(SimWorld *w, SimPc *pc)
     pc->notice_us = w->now.mono_us + sim_random(w, NOTICE_US);
     for (int i = 0; i < pc->n_services; i++)
         pc->services[i].counts = false;
+    touch(pc);
+}
+
+void sim_reboot(SimWorld *w, SimPc *pc, uint64_t off_us)
+{
+    if (pc->up_us)
+        return;
+    pc->boot++;
+    for (int i = 0; i < pc->n_services; i++) {
+        SimService *s = &pc->services[i];
+        stop(w, pc, s);
+        s->counts = false;
+        s->listening = false;
+        s->listen_us = 0;
+        s->unit = (UnitFacts){.load = LOAD_LOADED,
+                              .kind = KIND_SERVICE,
+                              .has_details = true,
+                              .active = ACTIVE_INACTIVE,
+                              .sub = "dead",
+                              .result = "success"};
+        s->restart_us = w->now.mono_us + off_us + 1 + sim_random(w, 15000000);
+    }
+    if (!pc->cut) {
+        sim_cut_or_heal(w, pc);
+        pc->up_us = w->now.mono_us + off_us;
+    }
+    touch(pc);
 }
 
 void sim_disturb(SimWorld *w)
@@ -269,7 +327,8 @@ void sim_disturb(SimWorld *w)
     SimService *s = &pc->services[sim_random(w, (uint32_t)pc->n_services)];
     static const int64_t jumps_ms[] = {-1000, 1000, -3600000, 3600000, 31536000000, -31536000000};
 
-    switch (sim_random(w, 12)) {
+    touch(pc);
+    switch (sim_random(w, 13)) {
     case 0:
     case 1:
     case 2:
@@ -291,7 +350,11 @@ void sim_disturb(SimWorld *w)
         s->http_status = s->http_status == 200 ? 503 : 200;
         s->calm_since_us = w->now.mono_us;
         break;
-    case 9: cut_or_heal(w, pc); break;
+    case 9:
+        if (!pc->up_us)
+            sim_cut_or_heal(w, pc);
+        break;
+    case 11: sim_reboot(w, pc, USEC_PER_SEC + sim_random(w, 20000000)); break;
     case 10: w->now.wall_ms += jumps_ms[sim_random(w, ELEMENTS(jumps_ms))]; break;
     default: /* the registry forgets a service, or learns of it again */
         pc->n_services =
@@ -308,18 +371,50 @@ static uint64_t soonest(uint64_t a, uint64_t b)
     return b && b < a ? b : a;
 }
 
-static uint64_t next_event(const SimWorld *w)
+static uint64_t pc_next(SimPc *pc)
+{
+    if (pc->next_us)
+        return pc->next_us;
+    uint64_t next = soonest(soonest(UINT64_MAX, pc->notice_us), pc->up_us);
+    for (int i = 0; i < SIM_SERVICES_MAX; i++) {
+        const SimService *s = &pc->services[i];
+        next = soonest(soonest(soonest(next, s->restart_us), s->listen_us), s->answer_us);
+    }
+    pc->next_us = next;
+    return next;
+}
+
+static uint64_t next_event(SimWorld *w)
 {
     uint64_t next = fleet_next_us(w->fleet);
 
-    for (int p = 0; p < w->n_pcs; p++) {
-        next = soonest(next, w->pcs[p].notice_us);
-        for (int i = 0; i < SIM_SERVICES_MAX; i++) {
-            const SimService *s = &w->pcs[p].services[i];
-            next = soonest(soonest(soonest(next, s->restart_us), s->listen_us), s->answer_us);
-        }
-    }
+    for (int p = 0; p < w->n_pcs; p++)
+        next = MIN(next, pc_next(&w->pcs[p]));
     return next;
+}
+
+static void do_due_of_pc(SimWorld *w, SimPc *pc)
+{
+    uint64_t now = w->now.mono_us;
+
+    touch(pc);
+    if (pc->up_us && pc->up_us <= now) {
+        pc->up_us = 0;
+        sim_cut_or_heal(w, pc);
+    }
+    if (pc->notice_us && pc->notice_us <= now)
+        tell_reachability(w, pc);
+    for (int i = 0; i < SIM_SERVICES_MAX; i++) {
+        SimService *s = &pc->services[i];
+        if (s->listen_us && s->listen_us <= now) {
+            s->listening = true;
+            s->listen_us = 0;
+        }
+        if (s->restart_us && s->restart_us <= now)
+            come_up(w, pc, s, true);
+        if (s->answer_us && s->answer_us <= now)
+            end_request(w, s);
+    }
 }
 
 static void do_due(SimWorld *w)
@@ -328,37 +423,33 @@ static void do_due(SimWorld *w)
     Service *look;
     FleetPc *level;
 
-    for (int p = 0; p < w->n_pcs; p++) {
-        SimPc *pc = &w->pcs[p];
-        if (pc->notice_us && pc->notice_us <= now)
-            tell_reachability(w, pc);
-        for (int i = 0; i < SIM_SERVICES_MAX; i++) {
-            SimService *s = &pc->services[i];
-            if (s->listen_us && s->listen_us <= now) {
-                s->listening = true;
-                s->listen_us = 0;
-            }
-            if (s->restart_us && s->restart_us <= now)
-                come_up(w, pc, s, true);
-            if (s->answer_us && s->answer_us <= now)
-                end_request(w, s);
-        }
-    }
+    for (int p = 0; p < w->n_pcs; p++)
+        if (pc_next(&w->pcs[p]) <= now)
+            do_due_of_pc(w, &w->pcs[p]);
     while ((level = fleet_pc_due(w->fleet, w->now)))
         level_check(w, find_pc(w, level->pc_id));
-    if (fleet_next_us(w->fleet) <= now) /* as probe.c does: a look that is due wants fresh ports */
-        for (int p = 0; p < w->n_pcs; p++)
-            tell_ports(w, &w->pcs[p]);
+    /* as probe.c does: a look that is due wants fresh ports */
+    for (int p = 0; p < w->n_pcs && !w->is_lean && fleet_next_us(w->fleet) <= now; p++)
+        tell_ports(w, &w->pcs[p]);
     while ((look = fleet_due(w->fleet, w->now)))
         start_request(w, sim_find(w, look), find_pc(w, look->pc->pc_id));
+}
+
+static void set_time(SimWorld *w, uint64_t us)
+{
+    w->now.wall_ms += (int64_t)(us / 1000 - w->now.mono_us / 1000);
+    w->now.mono_us = us;
+}
+
+void sim_sleep(SimWorld *w, uint64_t us)
+{
+    set_time(w, w->now.mono_us + us);
 }
 
 void sim_advance(SimWorld *w, uint64_t us)
 {
     while (w->now.mono_us < us) {
-        uint64_t next = MIN(MAX(next_event(w), w->now.mono_us + 1000), us);
-        w->now.wall_ms += (int64_t)(next / 1000 - w->now.mono_us / 1000);
-        w->now.mono_us = next;
+        set_time(w, MIN(MAX(next_event(w), w->now.mono_us + 1000), us));
         do_due(w);
     }
 }

@@ -39,7 +39,11 @@ typedef struct SimPc {
     bool cut;           /* nothing gets through */
     uint64_t cut_us;    /* since when */
     uint64_t notice_us; /* mono: the transport reports the cut or the way back then; 0: nothing */
-    uint64_t calm_since_us; /* reachable and undisturbed since */
+    uint64_t up_us;     /* mono: it was switched off, and is up again then; 0: it is up */
+    uint32_t boot, boot_told; /* which boot this is; which one the fleet knows (0: none) */
+    uint32_t reboots_due;     /* times that the fleet came to know of another boot */
+    uint64_t calm_since_us;   /* reachable and undisturbed since */
+    uint64_t next_us;         /* mono: the first of all times in here; 0: look anew */
     SimService services[SIM_SERVICES_MAX];
     int n_services;
 } SimPc;
@@ -51,6 +55,7 @@ typedef struct SimWorld {
     SimPc pcs[SIM_PCS_MAX];
     int n_pcs;
     uint64_t checks; /* looks that the fleet counted */
+    bool is_lean; /* ports are told with each level check only: cheap for us, not for the fleet */
     char failure[512];
 } SimWorld;
 
@@ -64,5 +69,13 @@ SimService *sim_find(SimWorld *w, const Service *s);
 
 /* Something happens to something. */
 void sim_disturb(SimWorld *w);
+void sim_die(SimWorld *w, SimPc *pc, SimService *s); /* for good, and everybody hears of it */
+void sim_come_up(SimWorld *w, SimPc *pc, SimService *s);
+void sim_cut_or_heal(SimWorld *w, SimPc *pc);
+/* Its services stop, it goes, is away for off_us, and they come up again one by one. Nothing while
+ * it is off; a PC that is cut off reboots unseen. */
+void sim_reboot(SimWorld *w, SimPc *pc, uint64_t off_us);
+/* The computer that watches sleeps: time passes, and nothing is done. */
+void sim_sleep(SimWorld *w, uint64_t us);
 /* Lets the virtual time go on to `us`, doing everything that is due on the way. */
 void sim_advance(SimWorld *w, uint64_t us);
