@@ -225,7 +225,7 @@ class Stream:
         self._connection = ClientConnection(parse_uri(f"ws://127.0.0.1:{port}{path}"), max_size=None)
         request = self._connection.connect()
         for name, value in (headers or {}).items():
-            del request.headers[name]
+            request.headers.pop(name, None)
             request.headers[name] = value
         self._connection.send_request(request)
         self.response = None
@@ -354,9 +354,8 @@ class Daemon:
 
     def sql(self, query):
         """What a person with the sqlite3 shell would see: rows as dicts."""
-        out = self.pc.run(
-            "sqlite3", "-readonly", "-json", "/home/fn/.local/state/services_api/services_api.db", query
-        ).stdout
+        path = "/home/fn/.local/state/services_api/services_api.db"
+        out = self.pc.run("sqlite3", "-readonly", "-cmd", ".timeout 5000", "-json", path, query).stdout
         return json.loads(out) if out.strip() else []
 
     # -- its life ----------------------------------------------------------------------------------------

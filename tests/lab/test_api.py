@@ -279,12 +279,13 @@ def test_every_route_of_the_file_is_there(shared_daemon):
     """Nothing is promised that does not exist, but what is marked x-planned."""
     for template, item in SPEC["paths"].items():
         for method, operation in item.items():
-            if method not in ("get", "post") or operation.get("x-planned"):
+            if method not in ("get", "post", "delete") or operation.get("x-planned"):
                 continue
             path = template.replace("{app_id}", "sqlite_api").replace("{pc_id}", PC)
+            path = path.replace("{alert_id}", "1").replace("{silence_id}", "1")
             body = "{}" if method == "post" else None
             reply = shared_daemon.http(path, method=method.upper(), body=body, headers=JSON if body else None)
-            assert reply.status not in (404, 405), (method, template)
+            assert reply.status != 405 and "There is nothing at this path" not in reply.text, (method, template)
 
 
 def test_keep_alive_and_pipelining(shared_daemon):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import re
 import struct
@@ -10,22 +11,36 @@ import time
 
 import pytest
 import yaml
-from conftest import HERE, PROGRAM, SANITIZER_ENV, SOURCE_ROOT, wait_until
+from conftest import HERE, PROGRAM, SANITIZER_ENV, SOURCE_ROOT, daemon_program, wait_until
 from test_daemon import registry_with
 
 PC = "aurgi-pc"
 STRANGER = 4711
-ROUTES = [
-    ("GET", "/api/services"),
-    ("GET", f"/api/services/sqlite_api/{PC}"),
-    ("POST", f"/api/services/sqlite_api/{PC}/check"),
-    ("POST", f"/api/services/sqlite_api/{PC}/action"),
-    ("GET", "/api/pcs"),
-    ("GET", "/api/transitions"),
-    ("GET", "/api/alerts"),
-    ("GET", "/api/health"),
-    ("GET", "/api/ws/services"),
+SLOW = int(os.environ.get("SOAK_SLOW", "200"))  # clients that dribble
+# Every row of routes_table in src/api/routes.c: what it needs, a request that is good but for who asks, and what
+# its handler then answers. test_door.py says who may.
+SERVICE = f"/api/services/sqlite_api/{PC}"
+TABLE = [
+    ("GET", "/api/services", "/api/services", "read", 200),
+    ("GET", "/api/services/*/*", SERVICE, "read", 200),
+    ("POST", "/api/services/*/*/check", SERVICE + "/check", "check", 200),
+    ("POST", "/api/services/*/*/action", SERVICE + "/action", "action", 400),  # its body is no action
+    ("GET", "/api/pcs", "/api/pcs", "read", 200),
+    ("GET", "/api/transitions", "/api/transitions", "read", 200),
+    ("GET", "/api/alerts", "/api/alerts", "read", 200),
+    ("POST", "/api/alerts/*/ack", "/api/alerts/1/ack", "check", 404),  # there is none of that number
+    ("GET", "/api/silences", "/api/silences", "read", 200),
+    ("POST", "/api/silences", "/api/silences", "check", 400),  # its body is no silence
+    ("DELETE", "/api/silences/*", "/api/silences/1", "check", 404),
+    ("GET", "/api/audit", "/api/audit", "read", 200),
+    ("GET", "/api/health", "/api/health", "read", 200),
+    ("GET", "/metrics", "/metrics", "read", 200),
+    ("GET", "/api/ws/services", "/api/ws/services", "read", 101),
 ]
+ROUTES = [(method, path) for method, _, path, _, _ in TABLE]
+# of those who may, while the flag is off
+GOOD = {(method, path): 403 if need == "action" else status for method, _, path, need, status in TABLE}
+JSON = {"Content-Type": "application/json"}
 UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -47,9 +62,9 @@ def read_reply(sock, timeout=5.0):
     return got
 
 
-def exchange(daemon, data, uid=1000, timeout=5.0):
+def exchange(daemon, data, uid=1000, timeout=5.0, host="127.0.0.1"):
     """Sends raw bytes; (status or None, reply)."""
-    sock = daemon.pc.connect(8485, uid=uid)
+    sock = daemon.pc.connect(8485, host, uid)
     with contextlib.closing(sock):
         with contextlib.suppress(OSError):
             sock.sendall(data if isinstance(data, bytes) else data.encode("latin-1"))
@@ -96,6 +111,8 @@ BAD_HOSTS = [
     "Host: localhost\r\nhost: evil.example\r\n",
     "Host: localhost\xa0\r\n",
     "Host: l%6fcalhost\r\n",
+    "Host: localhost, evil.example\r\n",
+    "X-Forwarded-Host: localhost\r\n",
 ]
 BAD_ORIGINS = [
     "http://evil.example",
@@ -116,6 +133,8 @@ BAD_ORIGINS = [
     "http://LOCALHOST:8485 ",
     "http://[::2]",
     "http://0.0.0.0:8485",
+    "http://localhost:8485\\@evil.example",
+    "ws://localhost:8485",
 ]
 ACCEPTED_LATIN = {"http://LOCALHOST:8485 "}  # trailing blanks are no part of a value, case is none of a host
 
@@ -130,7 +149,7 @@ def test_wrong_host_or_origin_is_refused_on_every_route(shared_daemon, method, p
         for origin in BAD_ORIGINS
         if origin not in ACCEPTED_LATIN
     ]
-    assert len(variants) >= 38
+    assert len(variants) >= 40
     for headers, expected in variants:
         status, reply = exchange(shared_daemon, request(method, path, headers + upgrade))
         assert status in expected, (headers, reply[:300])
@@ -140,7 +159,7 @@ def test_wrong_host_or_origin_is_refused_on_every_route(shared_daemon, method, p
     assert exchange(shared_daemon, absolute)[0] == 400
     for host in ("localhost", "127.0.0.1:8485", "[::1]:8485", "LOCALHOST:1"):
         status, reply = exchange(shared_daemon, request(method, path, f"Host: {host}\r\n" + upgrade))
-        assert status == (101 if upgrade else 403 if path.endswith("action") else 200), reply[:300]
+        assert status == GOOD[method, path], reply[:300]
         assert b"access-control" not in reply.lower()
 
 
@@ -243,23 +262,27 @@ def test_huge_heads_are_ended_and_memory_stays(shared_daemon):
     assert memory_mib(shared_daemon) - before < 40
 
 
-def test_two_hundred_slow_clients_harm_nobody(make_daemon):
+def test_many_slow_clients_harm_nobody(make_daemon):
     """R30: each has sent half a request; the others are served as if they were not there."""
     keep_little = SANITIZER_ENV["ASAN_OPTIONS"] + ":quarantine_size_mb=1"  # else freed memory would count
     daemon = make_daemon(env={"ASAN_OPTIONS": keep_little})
     daemon.wait_row("sqlite_api", actual="running")
     pid, before = daemon.pid(), memory_mib(daemon)
-    slow = [daemon.pc.connect(8485) for _ in range(200)]
+    slow = [daemon.pc.connect(8485) for _ in range(SLOW)]
     for sock in slow:
-        sock.sendall(b"GET /api/services HTTP/1.1\r\nHost: loc")
-    slowest = 0.0
+        with contextlib.suppress(OSError):  # beyond the places there are, the oldest make room
+            sock.sendall(b"GET /api/services HTTP/1.1\r\nHost: loc")
+    took = []
     end = time.monotonic() + 3
     while time.monotonic() < end:
-        random.choice(slow).sendall(b"a")
+        with contextlib.suppress(OSError):  # opening thousands takes longer than some have
+            random.choice(slow).sendall(b"a")
         begin = time.monotonic()
         daemon.get("/api/services")
-        slowest = max(slowest, time.monotonic() - begin)
-    assert slowest < 1.0
+        took.append((time.monotonic() - begin) * 1000)
+    took.sort()
+    p99 = took[int(len(took) * 0.99)]
+    assert p99 < 500
     daemon.pc.kill("auth_api.service")
     daemon.wait_row("auth_api", timeout=3, restarts=1)
     # in the end they are shown the door: 10 s for a whole request, however they dribble
@@ -280,20 +303,23 @@ def test_two_hundred_slow_clients_harm_nobody(make_daemon):
 
     wait_until(all_ended, 15, 0.1)
     assert daemon.pid() == pid
-    assert memory_mib(daemon) - before < 40
+    grown = memory_mib(daemon) - before
+    print(f"soak: R30: {SLOW} slow clients: others served, p99 {p99:.1f} ms of {len(took)}, RSS {grown:+.1f} MiB")
+    is_sanitized = b"__asan_init" in daemon_program().read_bytes()  # it keeps freed memory for a while
+    assert grown < (40 if is_sanitized else 16)
 
 
 def test_clients_that_never_read_are_cut_off(make_daemon):
-    """R28, short: thirty that do not read, many large deltas; the one that reads misses nothing."""
-    many = [{"app_id": f"copy{i}", "unit": "auth_api.service", "title": "x" * 120} for i in range(400)]
+    """R28, the whole way: thirty that do not read; a hundred of them are in test-stream.c."""
+    many = [{"app_id": f"copy{i}", "unit": "auth_api.service", "title": "x" * 120} for i in range(200)]
     daemon = make_daemon(registry=registry_with(*many))
     daemon.wait_row("auth_api", actual="running")
     lazy = [daemon.stream() for _ in range(30)]
     reader = daemon.stream()
     reader.wait_for(lambda m: m["type"] == "snapshot")
-    for i in range(15):
+    for i in range(10):
         daemon.pc.kill("auth_api.service")
-        reader.wait_row("auth_api", timeout=5, restarts=i + 1, actual="running")
+        reader.wait_row("auth_api", timeout=20, restarts=i + 1, actual="running")
     seqs = [m["seq"] for _, m in reader.messages if m["type"] == "delta"]
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
     wait_until(lambda: daemon.get("/api/health")["clients"] <= 1, 15, 0.2)
@@ -386,7 +412,7 @@ def token(daemon):
 def test_another_user_needs_the_token(shared_daemon, method, path):
     """R34"""
     upgrade = UPGRADE if path.startswith("/api/ws") else ""
-    good = 101 if upgrade else 403 if path.endswith("action") else 200
+    good = GOOD[method, path]
     secret = token(shared_daemon)
 
     def status(headers, uid):
@@ -416,8 +442,10 @@ def test_token_file_is_private_and_never_told(shared_daemon):
     mode = shared_daemon.pc.path("/home/fn/.config/services_api/token").stat().st_mode
     assert mode & 0o777 == 0o600
     assert secret not in shared_daemon.journal()
-    for method, path in ROUTES[:1] + ROUTES[4:8]:
-        assert secret not in shared_daemon.http(path, method=method).text
+    for method, path in [pair for pair in ROUTES if GOOD[pair] == 200]:
+        body, headers = ("{}", JSON) if method == "POST" else (None, {})
+        reply = shared_daemon.http(path, method=method, body=body, headers=headers)
+        assert reply.status == 200 and secret not in reply.text
     files = "cat ~/.local/state/services_api/* ~/.local/share/services_api/*"
     assert secret.encode() not in subprocess.run(
         [str(HERE / "lab"), "user", PC, "bash", "-c", files], capture_output=True, check=True

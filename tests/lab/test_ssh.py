@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -318,8 +319,52 @@ def test_partition_is_not_death(booted_lab, all_pcs, how, undo):
     rows = [r for r in all_pcs.get(f"/api/transitions?since={since}&limit=500") if r["pc_id"] == NEAR]
     assert [r for r in rows if r["app_id"]] == []
     ends = [(r["from"], r["to"]) for r in reversed(rows)]
-    assert ends[0][0] == "running" and ends[-1] == ("unreachable", "running")
-    assert {word for pair in ends for word in pair} == {"running", "unreachable"}
+    assert ends == [("running", "unreachable"), ("unreachable", "running")]  # whatever its causes were meanwhile
+    alerts = [alert for _, message in stream.messages for alert in message.get("alerts", [])]
+    assert {(a["kind"], a["pc_id"], a["app_id"]) for a in alerts if a["began_ts"] >= since} == {("pc", NEAR, None)}
+
+
+def test_stopped_daemon_harms_nobody_and_wakes_well(booted_lab, all_pcs):
+    """R19, R11: 17 s without a turn. The PC it watches does not suffer, and it does not tell of what it slept through."""
+    seconds = int(os.environ.get("SOAK_STOPPED_S", "17"))
+    near = booted_lab[NEAR]
+    bus = processes(near, "^/usr/bin/dbus-daemon")[0].split()[0]
+
+    def bus_kib():
+        return int(re.search(r"VmRSS:\s+(\d+)", near.path(f"/proc/{bus}/status").read_text()).group(1))
+
+    assert len(processes(near, "^sshd: fn")) == 1  # one session
+    restarts = "for i in $(seq N); do systemctl --user restart auth_api sqlite_api queue_agent || exit 1; done"
+    near.run(restarts.replace("N", "2"))
+    before = bus_kib()
+    began = now_ms()
+    stopped = time.monotonic()
+    all_pcs.kill("STOP")
+    try:
+        # 60 jobs in 17 s, and nobody reads their signals
+        near.run(restarts.replace("N", str(seconds + 3)), timeout=30 + seconds)
+        time.sleep(max(0, stopped + seconds - time.monotonic()))
+        grown = bus_kib() - before
+    finally:
+        all_pcs.kill("CONT")
+    woke = now_ms()
+    assert grown <= 1024, f"its dbus-daemon grew by {grown} KiB"
+
+    def fresh_again():
+        return all(row["last_check_ts"] >= woke for row in all_pcs.get("/api/services"))
+
+    wait_until(fresh_again, 12)  # 10 s, and a request
+    for pc in OTHERS:
+        wait_verdicts(all_pcs, pc)
+    told = [a for a in all_pcs.get("/api/alerts") if a["began_ts"] >= began - 1000 or a["state"] == "open"]
+    assert told == []
+    kept = all_pcs.sql(
+        "SELECT sum(observed_ms) AS ms FROM service_hour JOIN service ON id = service"
+        f" WHERE app_id = 'web_ui' AND pc_id = '{SELF}'"
+    )
+    print(f"soak: R19: stopped for {seconds} s: the dbus-daemon of the watched PC grew by {grown} KiB")
+    lived = 1000 * all_pcs.get("/api/health")["uptime_s"]
+    assert 0 < kept[0]["ms"] <= lived - 1000 * (seconds - 2)  # the time stopped is not observed
 
 
 def test_what_happened_behind_the_cut_is_filled_in(booted_lab, all_pcs):
@@ -349,6 +394,48 @@ def test_what_happened_behind_the_cut_is_filled_in(booted_lab, all_pcs):
             assert abs(row["ts"] - died) < 2000, row
         else:  # its port and health had to be seen first
             assert died - 2000 < row["ts"] <= now_ms(), row
+
+
+def test_reboot_is_one_event(booted_lab, make_daemon):
+    """R8: ten services stop, vanish and come back with their PC: one incident, one way there and one back."""
+    # broken_api has an incident of its own, hang_api takes 10 s to be what it is
+    apps = [app for app in APPS if app not in ("broken_api", "hang_api")]
+    registry = registry_of(SELF, NEAR, apps=apps)
+    for name in ("queue_2", "queue_3", "queue_4"):
+        registry["apps"].append({"app_id": name, "unit": "queue_agent.service"})
+        registry["service_targets"].append({"app_id": name, "pc_id": NEAR, "expected": "running"})
+    daemon = make_daemon(registry=registry)
+    wait_verdicts(daemon, NEAR, apps)
+    wait_until(lambda: not daemon.get("/api/alerts"), 5)
+    stream = daemon.stream()
+    stream.next()
+    since = now_ms()
+    before = pcs(daemon)[NEAR]["since_ts"]
+    lab_command("reboot", NEAR)
+    wait_until(lambda: pcs(daemon)[NEAR]["since_ts"] != before and pcs(daemon)[NEAR]["reachable"], 20)
+    wait_verdicts(daemon, NEAR, apps, timeout=30)
+    stream.read_for(1)
+    alerts = [alert for _, message in stream.messages for alert in message.get("alerts", [])]
+    told = [(alert["kind"], alert["state"], alert["pc_id"]) for alert in alerts if alert["state"] != "pending"]
+    assert [row for row in told if row[1] != "dropped"] == [("reboot", "closed", NEAR)], told
+    assert {alert["sentence"] for alert in alerts if alert["kind"] == "reboot"} == {"it was rebooted"}
+    assert daemon.get("/api/alerts") == []
+    rows = daemon.get(f"/api/transitions?since={since}&limit=500")
+    way = [(r["from"], r["to"], r["cause"]) for r in reversed(rows) if not r["app_id"] and r["pc_id"] == NEAR]
+    assert way[0][:2] == ("running", "unreachable") and way[-1][1:] == ("running", "rebooted"), way
+    assert len(way) <= 3, way  # the user manager may come up after sshd
+    assert not [r for r in rows if r["app_id"] and r["to"] == "failed"]
+    kept = daemon.sql("SELECT kind, state, sentence FROM incident WHERE kind = 'reboot'")
+    assert kept == [{"kind": "reboot", "state": "closed", "sentence": "it was rebooted"}]
+    # its own PC, where it sleeps through the event itself
+    daemon.stop()
+    lab_command("reboot", SELF)
+    daemon.start()
+    wait_verdicts(daemon, SELF, apps)
+    wait_verdicts(daemon, NEAR, apps)
+    kept = daemon.sql("SELECT pc_id FROM incident WHERE kind = 'reboot' ORDER BY id")
+    assert [row["pc_id"] for row in kept] == [NEAR, SELF]
+    assert daemon.get("/api/alerts") == []
 
 
 # ---- fallbacks -------------------------------------------------------------------------------------------
@@ -413,14 +500,43 @@ def test_argv_and_sockets(booted_lab, all_pcs):
 
 
 def test_works_in_the_hardened_unit(make_daemon):
-    """ssh and its children live under the sandbox of the unit that is installed."""
+    """The unit that is installed: ssh lives under its sandbox, and a daemon that hangs is replaced (R32)."""
+    apps = ["sqlite_api", "queue_agent"]
+    daemon = make_daemon(registry=registry_of(SELF, NEAR, apps=apps), start=False)
+    pc, folder = daemon.pc, "/home/fn/.config/systemd/user/services_api.service"
     unit = (SOURCE_ROOT / "data" / "services_api.service").read_text()
-    names = "NoNewPrivileges|LockPersonality|MemoryDenyWriteExecute|Restrict|SystemCall|UMask|LimitNOFILE"
-    properties = re.findall(rf"^(?:{names})\w*=.*$", unit, re.M)
-    assert len(properties) >= 8
-    asan = {"ASAN_OPTIONS": SANITIZER_ENV["ASAN_OPTIONS"] + ":detect_leaks=0"}  # it would need ptrace
-    daemon = make_daemon(registry=registry_of(SELF, NEAR), properties=properties, env=asan)
-    wait_verdicts(daemon, NEAR)
+    pc.write(folder, re.sub(r"^(ExecStart=)\S+", rf"\g<1>{PROGRAM}", unit, flags=re.M))
+    asan = SANITIZER_ENV["ASAN_OPTIONS"] + ":detect_leaks=0"  # it would need ptrace
+    hasty = "" if os.environ.get("SOAK_WATCHDOG") else "WatchdogSec=3\n"
+    pc.write(folder + ".d/test.conf", f"[Service]\n{hasty}Environment=ASAN_OPTIONS={asan}\n")
+    try:
+        pc.systemctl("daemon-reload")
+        daemon.since = pc.run("date", "+%Y-%m-%d %H:%M:%S.%6N").stdout.strip()
+        pc.systemctl("start", daemon.unit)
+        wait_verdicts(daemon, NEAR, apps)
+        figure = pc.run("systemd-analyze", "--user", "--no-pager", "security", daemon.unit).stdout
+        level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", figure).group(1)
+        assert f"**{level}**" in (SOURCE_ROOT / "docs" / "security.md").read_text()
+        pc.systemctl("reload", daemon.unit)
+        wait_until(lambda: "config: read again" in daemon.journal(), 5)
+        pid, begin = daemon.pid(), time.monotonic()
+        daemon.kill("STOP")
+        wait_until(lambda: daemon.pid() not in (0, pid), 15)
+        wait_until(lambda: serves(daemon), 5)
+        print(f"soak: R32: stopped, killed and serving again after {time.monotonic() - begin:.1f} s")
+        assert "Watchdog timeout" in daemon.journal()
+        wait_verdicts(daemon, NEAR, apps)
+    finally:
+        daemon.stop()
+        pc.run(f"rm -r {folder} {folder}.d")
+        pc.systemctl("daemon-reload")
+
+
+def serves(daemon):
+    try:
+        return daemon.get("/api/health")["status"] == "ok"
+    except OSError:
+        return False
 
 
 def test_nothing_is_left_behind(booted_lab, all_pcs):
@@ -487,6 +603,11 @@ def test_black_holes_harm_nobody(booted_lab, make_daemon):
         stream.read_for(2)
     assert lights(daemon, NEAR) == {"ok"}
     assert not any(row["reachable"] for name, row in pcs(daemon).items() if name in names)
+    text = daemon.http("/metrics").text
+    gauges = dict(re.findall(r"^services_monitor_(\w+_seconds) (\S+)$", text, re.M))
+    # R13 says 0.25 and 0.05 s, and script/bench measures it; this is a sanitized build on a busy machine
+    assert float(gauges["cycle_lag_seconds"]) < 1.5
+    assert float(gauges["loop_turn_seconds"]) < 0.5
 
 
 def test_logins_are_limited(booted_lab, make_daemon):
@@ -513,7 +634,9 @@ def test_logins_are_limited(booted_lab, make_daemon):
 
 def test_discover_over_ssh(booted_lab, make_daemon):
     daemon = make_daemon(registry=None, start=False)
-    found = yaml.safe_load(daemon.cli("discover", NEAR).stdout)
+    done = daemon.cli("discover", NEAR)
+    assert done.stderr == ""  # its own words only, not the transport's log
+    found = yaml.safe_load(done.stdout)
     units = {app["unit"]: app.get("port") for app in found["apps"]}
     assert units["sqlite_api.service"] == 8401 and units["web_ui.service"] == 8402
     assert "echo_socket.socket" in units and "backup_job.timer" in units
@@ -535,6 +658,7 @@ def test_doctor_finds_nothing_wrong(booted_lab, make_daemon):
     daemon = make_daemon(registry=registry_of(SELF, NEAR), start=False)
     done = daemon.cli("doctor", check=False, timeout=60)
     assert done.returncode == 0, done.stdout
+    assert done.stderr == ""
     assert "FAIL" not in done.stdout and "warn" not in done.stdout
     assert f"{SELF} (this PC)" in done.stdout and f"{NEAR} (ssh {NEAR})" in done.stdout
 
