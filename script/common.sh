@@ -48,13 +48,14 @@ have_user_bus() {
 
 # ---- building -----------------------------------------------------------------------------------------
 
-# Builds one program into build/ (optimised, with debug information) and prints where it is.
+# Builds one program and the catalogues of texts into build/ (optimised, with debug information) and prints where the
+# program is.
 build_program() {
     local build=$ROOT/build found
     if [[ ! -e $build/build.ninja ]]; then
         as_caller meson setup "$build" "$ROOT" --buildtype=debugoptimized >&2 || die "meson setup failed"
     fi
-    as_caller meson compile -C "$build" "$1:executable" >&2 || die "the build of $1 failed"
+    as_caller meson compile -C "$build" "$1:executable" services_monitor-gmo >&2 || die "the build of $1 failed"
     found=$(find "$build" -type f -name "$1" -perm -u+x -print -quit)
     [[ -n $found ]] || die "the build made no $1"
     echo "$found"
