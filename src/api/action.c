@@ -40,7 +40,7 @@
 #define REASON_US       (2U * USEC_PER_SEC)
 #define SELF_PAUSE_US   (300U * USEC_PER_MSEC) /* for the reply to get out before we are ended */
 #define WINDOW_US       (60U * USEC_PER_SEC)
-#define SEEN_MAX        8 /* jobs that ended before our call was answered */
+#define SEEN_MAX        8 /* the last jobs that ended before our call was answered */
 #define JOB_PATH_SIZE   96
 #define JOB_RESULT_SIZE 16
 
@@ -95,6 +95,7 @@ struct Actions {
 
 static const char *const members[ACTION_VERB_MAX] = {
     [ACTION_START] = "StartUnit", [ACTION_STOP] = "StopUnit", [ACTION_RESTART] = "RestartUnit"};
+
 /* ---- the audit ---- */
 
 static StoreAudit audit_row(Actions *a, const ActionAsk *ask, const char *unit, Now now)
@@ -162,11 +163,13 @@ static void refuse(Actions *a, const ActionAsk *ask, const char *unit, const cha
         close_window(a, now);
     if (a->window_us == 0)
         a->window_us = now.mono_us;
-    if (a->in_window >= ACTION_REFUSALS_MAX) {
+    /* auto_fix says only once of a service that it has given up, and must find it again */
+    bool once = ask->origin == ORIGIN_AUTO_FIX && ask->verb == ACTION_VERB_INVALID;
+    if (!once && a->in_window >= ACTION_REFUSALS_MAX) {
         a->left_out++;
         return;
     }
-    a->in_window++;
+    a->in_window += !once;
     StoreAudit row = audit_row(a, ask, unit, now);
     *ret_id = row.id;
     audit_write(a, &row, ACTION_REFUSED, reason, now.wall_ms);
@@ -286,8 +289,8 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *e UNU
 
     if (sd_bus_message_read(m, "uoss", &id, &path, &unit, &result) <= 0)
         return 0;
-    if (x->stage == STAGE_CALL && x->n_seen < SEEN_MAX) {
-        Job *seen = &x->seen[x->n_seen++];
+    if (x->stage == STAGE_CALL) {
+        Job *seen = &x->seen[x->n_seen++ % SEEN_MAX];
         text_copy(seen->path, sizeof seen->path, path);
         text_copy(seen->result, sizeof seen->result, result);
     } else if (x->stage == STAGE_JOB && strcmp(path, x->job.path) == 0) {
@@ -333,7 +336,7 @@ static int on_accepted(sd_bus_message *m, void *userdata, sd_bus_error *e UNUSED
     }
     text_copy(x->job.path, sizeof x->job.path, path);
     enter(x, STAGE_JOB, clock_now().mono_us);
-    for (size_t i = 0; i < x->n_seen && x->stage == STAGE_JOB; i++)
+    for (size_t i = 0; i < MIN(x->n_seen, (size_t)SEEN_MAX) && x->stage == STAGE_JOB; i++)
         if (strcmp(x->seen[i].path, path) == 0)
             job_ended(x, x->seen[i].result);
     return 0;
@@ -418,7 +421,11 @@ static void wait_for_audit(Action *x, Now now)
 static void step(Action *x, Now now)
 {
     if (x->bus && sd_bus_is_open(x->bus) <= 0) {
-        finish(x, ACTION_UNKNOWN, "the connection to the PC's systemd was lost before it reported");
+        if (x->stage == STAGE_REASON)
+            finish_failed(x, "");
+        else
+            finish(x, ACTION_UNKNOWN,
+                   "the connection to the PC's systemd was lost before it reported");
         return;
     }
     switch (x->stage) {

@@ -59,7 +59,6 @@ typedef enum ActionRefusal {
     REFUSAL_POLLED,      /* that PC's bus cannot be reached */
     REFUSAL_UNREACHABLE, /* not now */
     REFUSAL_SELF,        /* the daemon will not stop itself */
-    REFUSAL_NO_AUDIT,    /* the history cannot be written */
     REFUSAL_NO_MEMORY,
 } ActionRefusal;
 

@@ -140,7 +140,7 @@ static void is_well(AutoFix *x, Service *s)
 
 static void scan_service(AutoFix *x, Service *s, bool pc_well, Now now)
 {
-    bool bad = pc_well && is_ours(s);
+    bool bad = x->limits.on && pc_well && is_ours(s);
     struct AutoFixMemory *m = bad ? memory_of(s) : s->fix;
 
     if (!m)
@@ -148,7 +148,8 @@ static void scan_service(AutoFix *x, Service *s, bool pc_well, Now now)
     drop_old_starts(x, m, now);
     if (!bad) {
         m->bad_since_us = 0;
-        if (pc_well && s->track.shown.actual == ACTUAL_RUNNING)
+        /* what a person has just asked to be stopped runs on for a moment */
+        if (pc_well && s->track.shown.actual == ACTUAL_RUNNING && !x->ops->busy(x->userdata, s))
             is_well(x, s);
         return;
     }
@@ -162,8 +163,6 @@ static void scan_service(AutoFix *x, Service *s, bool pc_well, Now now)
 
 void auto_fix_scan(AutoFix *x, Now now)
 {
-    if (!x->limits.on)
-        return;
     for (size_t i = 0; i < fleet_n_pcs(x->fleet); i++) {
         const FleetPc *pc = fleet_pc_at(x->fleet, i);
         bool well = pc_is_well(x, pc, now);
@@ -174,8 +173,9 @@ void auto_fix_scan(AutoFix *x, Now now)
 
 void auto_fix_stopped(AutoFix *x, Service *s)
 {
-    struct AutoFixMemory *m = x->limits.on ? memory_of(s) : NULL;
+    struct AutoFixMemory *m = memory_of(s);
 
+    (void)x;
     if (m)
         m->hands_off = true;
 }
@@ -212,26 +212,36 @@ static void recall_stop(AutoFix *x, const StoreAudit *row)
 
 void auto_fix_recall(AutoFix *x, const StoreAudit *rows, size_t n, Now now)
 {
-    for (size_t i = 0; i < n && x->limits.on; i++)
-        if (strcmp(rows[i].origin, "auto_fix") == 0)
-            recall_one(x, &rows[i], now);
-        else
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rows[i].origin, "auto_fix") != 0)
             recall_stop(x, &rows[i]);
+        else if (x->limits.on)
+            recall_one(x, &rows[i], now);
 }
 
-static void forget_all(AutoFix *x)
+/* Its own doings; what a person stopped is not its own. */
+static void forget_starts(AutoFix *x, Service *s)
+{
+    bool hands_off = s->fix && s->fix->hands_off;
+
+    forget(x, s);
+    if (hands_off)
+        auto_fix_stopped(x, s);
+}
+
+static void for_all(AutoFix *x, void (*what)(AutoFix *x, Service *s))
 {
     for (size_t i = 0; i < fleet_n_pcs(x->fleet); i++) {
         const FleetPc *pc = fleet_pc_at(x->fleet, i);
         for (size_t k = 0; k < pc->n_services; k++)
-            forget(x, pc->services[k]);
+            what(x, pc->services[k]);
     }
 }
 
 void auto_fix_configure(AutoFix *x, const AutoFixLimits *limits)
 {
     if (x->limits.on && !limits->on)
-        forget_all(x);
+        for_all(x, forget_starts);
     x->limits = *limits;
 }
 
@@ -251,7 +261,7 @@ int auto_fix_new(Fleet *fleet, const AutoFixOps *ops, void *userdata, AutoFix **
 AutoFix *auto_fix_free(AutoFix *x)
 {
     if (x) {
-        forget_all(x);
+        for_all(x, forget);
         free(x);
     }
     return NULL;

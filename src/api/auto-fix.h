@@ -4,7 +4,7 @@
  * or a bad health answer starts nothing), never while its PC does not answer, is booting, or it is
  * under maintenance, and never a oneshot: to repeat a job is a person's decision. systemd's own
  * Restart= comes first. What a person stopped through this daemon stays stopped until it has run
- * again.
+ * again, also when auto_fix is switched on only later.
  *
  * After `budget` starts within `window_s` it stops and says so; it takes the service up again once
  * that has been seen running. Reads no clock, starts nothing itself. */

@@ -365,12 +365,20 @@ static void request_suspend(HttpRequest *r)
 static void request_handle(HttpRequest *r)
 {
     Connection *c = r->connection;
+    HttpServer *s = c->server;
 
     connection_enter(c, PHASE_HANDLER);
+    if (r->role_age != s->token_changes) { /* while its body was on its way */
+        r->role = request_role(r);
+        r->role_age = s->token_changes;
+        int status = gate_allows(r->route->need, r->role, s->options.actions_enabled);
+        if (status)
+            return refuse_role(r, status);
+    }
     if (r->route->upgrade)
         request_upgrade(r);
     else
-        r->route->handler(c->server->options.userdata, r);
+        r->route->handler(s->options.userdata, r);
     if (c->phase != PHASE_HANDLER)
         return;
     if (r->suspend)

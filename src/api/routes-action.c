@@ -231,7 +231,6 @@ static int refusal_status(ActionRefusal refusal)
 {
     switch (refusal) {
     case REFUSAL_UNREACHABLE:
-    case REFUSAL_NO_AUDIT:
     case REFUSAL_NO_MEMORY: return 503;
     default: return 409;
     }

@@ -92,11 +92,11 @@ static int check(const Silence *s, Now now)
     return s->until_ms <= now.wall_ms ? -ETIME : 0;
 }
 
-/* How long from now, never longer than the entry itself: a clock that was wrong when it was made
- * cannot stretch it. */
-static uint64_t until_us(const Silence *s, Now now)
+/* A wall time of the entry on the monotonic clock, never further away than it was when the entry
+ * was made: a clock that is wrong now, or was then, can neither stretch nor put off anything. */
+static uint64_t mono_of(const Silence *s, int64_t ms, Now now)
 {
-    int64_t left_ms = MIN(s->until_ms - now.wall_ms, s->until_ms - MIN(s->from_ms, s->created_ms));
+    int64_t left_ms = MIN(ms - now.wall_ms, ms - MIN(s->from_ms, s->created_ms));
 
     return now.mono_us + (uint64_t)MAX(left_ms, 0) * USEC_PER_MSEC;
 }
@@ -118,8 +118,8 @@ int silences_add(Silences *x, const Silence *s, Now now, const Silence **ret)
     *own = *s;
     text_clean(own->comment, sizeof own->comment, s->comment, strlen(s->comment));
     text_clean(own->by, sizeof own->by, s->by, strlen(s->by));
-    own->until_us = until_us(own, now);
-    own->from_us = now.mono_us + (uint64_t)MAX(own->from_ms - now.wall_ms, 0) * USEC_PER_MSEC;
+    own->from_us = mono_of(own, own->from_ms, now);
+    own->until_us = mono_of(own, own->until_ms, now);
     memmove(x->entries + at + 1, x->entries + at, (x->n - at) * sizeof *x->entries);
     x->entries[at] = own;
     x->n++;

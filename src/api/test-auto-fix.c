@@ -288,6 +288,16 @@ static void test_hands_off(void **state)
     /* a person wants it so, until it has run again */
     NEVER(auto_fix_stopped(w->fix, s), (void)0);
     assert_int_equal(cases, 22);
+    /* and it does run on, from the wish to the end of systemd's job */
+    w->busy = true;
+    auto_fix_stopped(w->fix, s);
+    pass(w, 5);
+    w->busy = false;
+    set_state(w, ACTUAL_INACTIVE, ACTIVE_INACTIVE);
+    pass(w, 50);
+    assert_int_equal(w->starts, 0);
+    set_state(w, ACTUAL_RUNNING, ACTIVE_ACTIVE);
+    pass(w, 2);
     assert_int_equal(w->gave_up, 0);
     set_state(w, ACTUAL_FAILED, ACTIVE_FAILED);
     pass(w, 10);
@@ -339,6 +349,18 @@ static void test_off(void **state)
     pass(w, 60);
     assert_int_equal(w->starts, 0);
     auto_fix_configure(w->fix, &limits);
+    pass(w, 60);
+    assert_int_equal(w->starts, 0); /* a person stopped it while it was off */
+    auto_fix_configure(w->fix, &off);
+    auto_fix_configure(w->fix, &limits);
+    pass(w, 60);
+    assert_int_equal(w->starts, 0);
+    auto_fix_configure(w->fix, &off);
+    set_state(w, ACTUAL_RUNNING, ACTIVE_ACTIVE);
+    pass(w, 1);
+    assert_null(w->s->fix);
+    auto_fix_configure(w->fix, &limits);
+    set_state(w, ACTUAL_FAILED, ACTIVE_FAILED);
     pass(w, 60);
     assert_int_equal(w->starts, 3);
 }

@@ -349,6 +349,27 @@ static void test_token_changes(void **state)
     close(fd);
 }
 
+/* The head was let in by the old token, and "100 Continue" says so; then the body takes its time. */
+static void test_token_changes_before_the_body(void **state)
+{
+    static const char head[] = "POST /api/services/a/b/action HTTP/1.1\r\n" HOST
+                               "Authorization: Bearer " TOKEN "\r\nExpect: 100-continue\r\n"
+                               "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n";
+
+    (void)state;
+    for (int change = 0; change < 2; change++) {
+        int fd = client_on(0);
+        put(fd, head, strlen(head));
+        assert_int_equal(get_reply(fd, true)->status, 100);
+        if (change)
+            http_server_set_token(t.server, "another-token-altogether");
+        put(fd, "{}", 2);
+        assert_int_equal(get_reply(fd, false)->status, change ? 401 : 200);
+        assert_int_equal(t.calls, 1);
+        close(fd);
+    }
+}
+
 static void test_rules_change(void **state)
 {
     static const char *const hosts[] = {"monitor.lan"};
@@ -537,6 +558,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_action_needs_token, setup_actions, teardown),
         cmocka_unit_test_setup_teardown(test_other_uid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_token_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_token_changes_before_the_body, setup_actions,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_rules_change, setup, teardown),
         cmocka_unit_test_setup_teardown(test_route_without_need, setup, teardown),
         cmocka_unit_test_setup_teardown(test_head_limits, setup, teardown),

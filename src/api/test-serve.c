@@ -260,11 +260,30 @@ static void test_commands_with_a_daemon(void **state)
     EXPECT(w, 0, "door", "check", "door", "here", "--url", w->url);
     EXPECT(w, 2, "stranger", "check", "stranger", "--url", w->url);
     EXPECT(w, 0, "", "alerts", "--url", w->url);
+    EXPECT(w, 0, "", "silence", "--app", "door", "--for", "1h", "--comment", "moving", "--url",
+           w->url);
+    EXPECT(w, 0, "", "maintenance", "--pc", "here", "--for", "30m", "--url", w->url);
+    EXPECT(w, 0, "moving", "silences", "--url", w->url);
+    EXPECT(w, 1, "404", "unsilence", "17", "--url", w->url);
+    EXPECT(w, 1, "404", "ack", "17", "mine", "--url", w->url);
+    EXPECT(w, 1, "", "action", "unit", "here", "restart", "--url", w->url); /* it is off */
+    EXPECT(w, 0, "", "audit", "--url", w->url);
     /* another daemon: a clear line, and the first one goes on */
     EXPECT(w, 1, "services_api", "serve", "--self", "here", "--listen", w->listen);
     /* the registry changes while it runs */
     EXPECT(w, 0, "", "add", "late", "--port", "2", "--pc", "here");
     wait_for(w, "/api/services", "\"late\"");
+    /* a broken one does not, and is told; nor does a broken config */
+    const char *registry = test_path(w->dir, "services_api/registry.db");
+    test_write(registry, "garbage", 7);
+    wait_for(w, "/api/health", "registry.db");
+    wait_for(w, "/api/services", "\"late\"");
+    assert_int_equal(unlink(registry), 0);
+    EXPECT(w, 0, "", "import", test_path(w->dir, "registry.yaml"));
+    test_write(test_path(w->dir, "services_api/config.yaml"), "nonsense: 1\n", 12);
+    assert_int_equal(kill(w->daemon, SIGHUP), 0);
+    wait_for(w, "/api/health", "nonsense");
+    test_write(test_path(w->dir, "services_api/config.yaml"), "alert_after_s: 60\n", 18);
     stop(w);
     /* its history goes on */
     serve(w);
@@ -287,6 +306,7 @@ static void test_commands_without_a_daemon(void **state)
     EXPECT(w, 0, "token", "token");
     EXPECT(w, 1, "bus", "discover");
     EXPECT(w, 2, "notify", "notify-test");
+    EXPECT(w, 1, "here", "doctor", "--self", "here");
     EXPECT(w, 2, "nonsense", "watch", "--nonsense");
     EXPECT(w, 2, "nonsense", "nonsense");
     EXPECT(w, 0, "Usage", "--help");

@@ -137,8 +137,15 @@ static void test_a_jump_of_the_clock(void **state UNUSED)
     /* recalled under a clock that is 50 years slow: as long as it was meant to be, no longer */
     const Silence *kept = NULL;
     Silence s = entry(2, SILENCE_NOTICES, "db", "", 0, MINUTE);
-    assert_int_equal(silences_add(x, &s, (Now){.mono_us = 1, .wall_ms = 1000}, &kept), 0);
+    Now slow = {.mono_us = 1, .wall_ms = 1000};
+    assert_int_equal(silences_add(x, &s, slow, &kept), 0);
     assert_int_equal(kept->until_us, 1 + 60 * USEC_PER_SEC);
+    assert_ptr_equal(silences_cover(x, SILENCE_NOTICES, "db", "a", slow), kept);
+    /* and one that was to begin an hour after it was made begins in an hour at the latest */
+    s = entry(3, SILENCE_NOTICES, "late", "", 60 * MINUTE, 61 * MINUTE);
+    assert_int_equal(silences_add(x, &s, slow, &kept), 0);
+    assert_int_equal(kept->from_us, 1 + 3600 * USEC_PER_SEC);
+    assert_int_equal(kept->until_us, 1 + 3660 * USEC_PER_SEC);
     silences_free(x);
 }
 

@@ -66,7 +66,6 @@ static const char *const patterns[] = {
     N_("no other PC can be reached: this one seems to be cut off"),
     N_("it was rebooted"),
     N_("its PC was rebooted"),
-    N_("its PC was rebooted"),
     N_("the daemon restarts itself: the one that comes will say how it ended"),
     N_("this daemon is the one that came"),
     N_("the daemon ended before systemd had reported"),

@@ -8,8 +8,8 @@
  *   wait ID, wait-item ID TEXT, wait-no ID, wait-text TEXT, wait-no-text TEXT, wait-title TEXT: at
  * most 20 s go PLACE, theme dark|light, lang en|es, scale N shot FILE: a picture clipboard TEXT:
  * the clipboard contains it frames N, sleep MS: go on building frames idle MS: no picture is
- * presented for so long bench N: prints the mean time of N frames say TEXT: prints it, and how many
- * lines have failed so far
+ * presented for so long bench N: prints the mean CPU time of building a frame, over N say TEXT:
+ * prints it, and how many lines have failed so far
  *
  * FILE "-": standard input, line by line as it comes. */
 #pragma once

@@ -313,7 +313,7 @@ void sim_check_store(Sim *s, const char *path)
     size_t n = 0, found = 0;
     StoreStats stats;
 
-    if (store_flush(s->store, 30000) < 0 ||
+    if (store_flush(s->store, 300000) < 0 ||
         store_recall(path, s->world.now.wall_ms, &rows, &n) < 0) {
         sim_fail(s, "the database does not answer", NULL);
         return;
