@@ -647,7 +647,8 @@ static bool begin(Actions *a, const ActionAsk *ask, Service *s, ActionDone done,
 bool action_ask(Actions *a, const ActionAsk *ask, Service *s, ActionDone done, void *userdata,
                 Now now, ActionResult *ret)
 {
-    *ret = (ActionResult){.verb = ask->verb, .outcome = ACTION_REFUSED, .ts_ms = now.wall_ms};
+    *ret = (ActionResult){
+        .handle = s->handle, .verb = ask->verb, .outcome = ACTION_REFUSED, .ts_ms = now.wall_ms};
     text_copy(ret->unit, sizeof ret->unit, s->want.unit ? s->want.unit : "");
     ret->refusal = judge(a, ask->verb, s, ret->sentence, sizeof ret->sentence);
     if (ret->refusal == REFUSAL_NONE) {

@@ -71,7 +71,8 @@ typedef struct ActionAsk {
 } ActionAsk;
 
 typedef struct ActionResult {
-    int64_t id; /* of the audit row */
+    int64_t id;      /* of the audit row */
+    uint32_t handle; /* of the service */
     ActionVerb verb;
     ActionOutcome outcome;
     ActionRefusal refusal;

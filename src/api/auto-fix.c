@@ -180,6 +180,12 @@ void auto_fix_stopped(AutoFix *x, Service *s)
         m->hands_off = true;
 }
 
+void auto_fix_not_started(Service *s)
+{
+    if (s->fix && s->fix->n)
+        s->fix->n--;
+}
+
 /* ---- life ---- */
 
 static void recall_one(AutoFix *x, const StoreAudit *row, Now now)

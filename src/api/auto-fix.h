@@ -45,4 +45,5 @@ void auto_fix_recall(AutoFix *x, const StoreAudit *rows, size_t n, Now now);
 
 void auto_fix_scan(AutoFix *x, Now now);       /* each second */
 void auto_fix_stopped(AutoFix *x, Service *s); /* a person stops it: hands off */
-void auto_fix_removed(Service *s);             /* it leaves the fleet */
+void auto_fix_not_started(Service *s); /* systemd was not asked after all: that start was none */
+void auto_fix_removed(Service *s);     /* it leaves the fleet */

@@ -311,6 +311,6 @@ int cli_audit(int argc, char *argv[])
         rows[n++] = row;
     while (n-- > 0)
         write_line(&out, rows[n], clock_now().wall_ms);
-    fwrite(out.data, 1, out.len, stdout);
+    printf("%s", buffer_cstr(&out));
     return CLI_EXIT_OK;
 }

@@ -32,13 +32,22 @@ static bool fix_busy(void *userdata, const Service *s)
     return action_is_busy(m->actions, s);
 }
 
+static void fix_done(void *userdata, const ActionResult *result)
+{
+    Manager *m = userdata;
+    Service *s = fleet_by_handle(m->fleet, result->handle);
+
+    if (s && result->outcome == ACTION_REFUSED)
+        auto_fix_not_started(s);
+}
+
 static bool fix_start(void *userdata, Service *s, Now now)
 {
     Manager *m = userdata;
     ActionAsk ask = fix_ask(s, ACTION_START);
     ActionResult result;
 
-    return action_ask(m->actions, &ask, s, NULL, NULL, now, &result);
+    return action_ask(m->actions, &ask, s, fix_done, m, now, &result);
 }
 
 static void fix_gave_up(void *userdata, Service *s, const char *sentence, Now now)

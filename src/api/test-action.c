@@ -218,6 +218,21 @@ static void test_lost_connection(void **state UNUSED)
     assert_int_equal(result.refusal, REFUSAL_UNREACHABLE);
 }
 
+/* That it failed is known by then; only why is not. */
+static void test_connection_lost_after_the_job(void **state UNUSED)
+{
+    w.job_result = "failed";
+    w.mute_reason = true;
+    start("web", ACTION_START);
+    wait_call("GetAll");
+    w_close_bus();
+    Now now = clock_now();
+    now.mono_us += USEC_PER_SEC;
+    actions_run(w.actions, now);
+    assert_int_equal(w.n_done, 1);
+    assert_string_equal(row(), "failed:it failed");
+}
+
 /* Between the wish and the row on disk: then nothing was asked, and that is said. */
 static void test_connection_lost_before_the_call(void **state UNUSED)
 {
@@ -350,10 +365,14 @@ static void test_refusals_are_bounded(void **state UNUSED)
     for (int i = 0; i < 1000; i++)
         action_refuse(w.actions, &a, "401: no token", now);
     assert_string_equal(w_sql("SELECT count(*) FROM audit"), "60");
+    ActionAsk fix = a; /* what auto_fix must find again is not crowded out */
+    fix.origin = ORIGIN_AUTO_FIX;
+    action_refuse(w.actions, &fix, "auto_fix has stopped", now);
+    assert_string_equal(row(), "refused:auto_fix has stopped");
     assert_true(actions_next_us(w.actions) <= now.mono_us + 60 * USEC_PER_SEC);
     now.mono_us += 61 * USEC_PER_SEC;
     actions_run(w.actions, now);
-    assert_string_equal(w_sql("SELECT count(*) FROM audit"), "61");
+    assert_string_equal(w_sql("SELECT count(*) FROM audit"), "62");
     assert_string_equal(row(), "refused:940 more requests were refused within a minute");
     action_refuse(w.actions, &a, "401: no token", now);
     assert_string_equal(row(), "refused:401: no token");
@@ -386,6 +405,7 @@ int main(void)
         IN_WORLD(test_systemd_refuses_or_babbles),
         IN_WORLD(test_deadlines),
         IN_WORLD(test_lost_connection),
+        IN_WORLD(test_connection_lost_after_the_job),
         IN_WORLD(test_connection_lost_before_the_call),
         IN_WORLD(test_failed_unit_is_reset),
         IN_WORLD(test_refusals),

@@ -224,6 +224,9 @@ static void test_every_cause_is_said_in_spanish(void **state)
     assert_string_equal(
         sentence_translate(text, "exit code 3; auto_fix has stopped after 3 starts within 600 s"),
         "código de salida 3; auto_fix se ha detenido tras 3 inicios en 600 s");
+    assert_string_equal(
+        sentence_translate(text, "start of web.service on a failed: it failed: exit code 3"),
+        "start de web.service en a ha fallado: falló: código de salida 3");
     i18n_init("en");
     assert_string_equal(sentence_translate(text, "it failed"), "it failed");
 }

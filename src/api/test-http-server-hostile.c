@@ -349,7 +349,7 @@ static void test_token_changes(void **state)
     close(fd);
 }
 
-/* The head was let in by the old token, and "100 Continue" says so; then the body takes its time. */
+/* The head was let in by the old token, as "100 Continue" says; then the body takes its time. */
 static void test_token_changes_before_the_body(void **state)
 {
     static const char head[] = "POST /api/services/a/b/action HTTP/1.1\r\n" HOST

@@ -124,6 +124,9 @@ static const char *const patterns[] = {
     N_("port {} is closed"),
     N_("there is no unit {} on this PC"),
     N_("it does not accept connections on port {} ({} are waiting)"),
+    N_("{} of {} on {} failed: {}"),
+    N_("{} of {} on {} was not done: {}"),
+    N_("{} of {} on {} has an unknown outcome: {}"),
     N_("{} more requests were refused within a minute"),
     N_("systemd ended the job with '{}'"),
     N_("systemd refuses: {}"),
@@ -214,7 +217,7 @@ static bool translate(char ret[static SENTENCE_MAX], const char *sentence, int d
 
 const char *sentence_translate(char ret[static SENTENCE_MAX], const char *sentence)
 {
-    if (strcmp(i18n_language(), "en") != 0 && translate(ret, sentence, 1))
+    if (strcmp(i18n_language(), "en") != 0 && translate(ret, sentence, 2))
         return ret;
     return text_copy(ret, SENTENCE_MAX, sentence);
 }
