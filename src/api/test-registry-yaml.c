@@ -433,6 +433,31 @@ static void test_hostile_names(void **state)
     }
 }
 
+/* R38: five thousand names of three bytes and more, one of them at least special. */
+static void test_random_names(void **state)
+{
+    static const char letters[] = "aZ0._-@$`'&|;<>(){}[]*?~!#%^=+,:/ \x7f\xc3\xa4";
+    static const char special[] = "$`'&|;<>(){}[]*?~!#%^=+,/ ";
+    static const char *const places[] = {
+        "pcs: [{pc_id: \"#\"}]\n",
+        "pcs: [{pc_id: a, ssh_host: \"#\"}]\n",
+        "apps: [{app_id: \"#\", port: 1}]\n",
+        "apps: [{app_id: a, unit: \"#.service\"}]\n",
+    };
+    unsigned seed = 8485;
+
+    (void)state;
+    for (int i = 0; i < 5000; i++) {
+        char name[40];
+        size_t len = 3 + (size_t)rand_r(&seed) % 30;
+        for (size_t k = 0; k < len; k++)
+            name[k] = letters[rand_r(&seed) % (sizeof letters - 1)];
+        name[(size_t)rand_r(&seed) % len] = special[rand_r(&seed) % (sizeof special - 1)];
+        name[len] = '\0';
+        refuse_name(places[i % 4], name);
+    }
+}
+
 static void test_size(void **state)
 {
     CLEANUP_FREE char *text = malloc(REGISTRY_YAML_MAX + 1);
@@ -462,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_broken),
         cmocka_unit_test(test_targets_complete_an_app),
         cmocka_unit_test(test_hostile_names),
+        cmocka_unit_test(test_random_names),
         cmocka_unit_test(test_size),
     };
 

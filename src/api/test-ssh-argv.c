@@ -121,6 +121,41 @@ static void test_hostile_hosts(void **state)
     }
 }
 
+/* R38: five thousand names made of what shells, ssh and URLs find special, and of what is allowed.
+ * A name is refused, or it stands in the command line as one word of its own, behind "--". */
+static void test_random_hosts(void **state)
+{
+    static const char letters[] =
+        "aZ09._-_.-az\"'`$(){}[]<>|&;*?~!#%^=+,:/\\@ \t\n\r\x01\x7f\xc3\xa4\xff";
+    static const char *const expected[] = {HEAD, "--"};
+    const size_t at = ELEMENTS(expected);
+    size_t accepted = 0;
+    unsigned seed = 8485;
+    SshArgv got;
+
+    (void)state;
+    for (int i = 0; i < 5000; i++) {
+        char host[80] = "";
+        int len = (int)(rand_r(&seed) % 70), kinds = i % 2 ? 12 : (int)sizeof letters - 1;
+        for (int k = 0; k < len; k++)
+            host[k] = letters[rand_r(&seed) % (unsigned)kinds];
+        size_t good =
+            strspn(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+        bool valid = len > 0 && len <= 64 && good == (size_t)len && !strchr("._-", host[0]);
+
+        assert_int_equal(ssh_argv_plain(host, &got), valid ? 0 : -EINVAL);
+        if (!valid)
+            continue;
+        for (size_t k = 0; k < at; k++)
+            assert_string_equal(got.argv[k], expected[k]);
+        assert_string_equal(got.argv[at], host);
+        assert_string_equal(got.argv[at + 1], "exec sh");
+        assert_null(got.argv[at + 2]);
+        accepted++;
+    }
+    assert_in_range(accepted, 500, 2500);
+}
+
 static void test_names_differ(void **state)
 {
     SshSockets a, b, c;
@@ -207,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_session),
         cmocka_unit_test(test_forward_per_port),
         cmocka_unit_test(test_hostile_hosts),
+        cmocka_unit_test(test_random_hosts),
         cmocka_unit_test(test_names_differ),
         cmocka_unit_test(test_directory),
     };
