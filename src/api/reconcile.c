@@ -171,6 +171,14 @@ static Verdict judge_without_unit(const Case *c)
                                     : verdict(ACTUAL_INACTIVE, CAUSE_STOPPED);
 }
 
+/* The last that was seen of it is a failure, also when it could not be seen in between. */
+static bool failed_last(const Track *t)
+{
+    if (t->shown.actual == ACTUAL_UNKNOWN || t->shown.actual == ACTUAL_UNREACHABLE)
+        return t->stored == ACTUAL_FAILED;
+    return t->shown.actual == ACTUAL_FAILED;
+}
+
 static Verdict judge_inactive(const Case *c)
 {
     const UnitFacts *u = &c->facts->unit;
@@ -188,11 +196,12 @@ static Verdict judge_inactive(const Case *c)
             return verdict(ACTUAL_FINISHED, CAUSE_NONE);
     }
     /* between a crash and systemd's restart the unit is inactive for a moment */
-    if (c->track->shown.actual == ACTUAL_FAILED &&
-        memcmp(u->invocation, c->track->invocation, 16) == 0 &&
+    if (failed_last(c->track) && memcmp(u->invocation, c->track->invocation, 16) == 0 &&
         (c->track->hold_since_us == 0 || c->now.mono_us < c->track->hold_since_us + SETTLE_US)) {
         uint64_t since = c->track->hold_since_us ? c->track->hold_since_us : c->now.mono_us;
-        return look_again(verdict(ACTUAL_FAILED, c->track->shown.cause), since + SETTLE_US);
+        Cause cause = c->track->shown.actual == ACTUAL_FAILED ? c->track->shown.cause
+                                                              : cause_of_result(u->result);
+        return look_again(verdict(ACTUAL_FAILED, cause), since + SETTLE_US);
     }
     return verdict(ACTUAL_INACTIVE, CAUSE_STOPPED);
 }

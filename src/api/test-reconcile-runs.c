@@ -338,6 +338,31 @@ static void test_inactive_after_failed_is_held(void **state)
     assert_int_equal(s.n, 2);
 }
 
+/* The bus is lost right after the crash, and is back while systemd is on its way to the restart. */
+static void test_inactive_after_failed_is_held_over_a_gap(void **state)
+{
+    for (int i = 0; i < 2; i++) {
+        Story s = story_of_running(false);
+
+        look(&s, 0);
+        crash(&s, 10 * S);
+        s.pc.scope_cause[SCOPE_USER] = i ? CAUSE_NO_BUS : CAUSE_NONE;
+        s.pc.reachable = i != 0;
+        s.pc.cause = i ? CAUSE_NONE : CAUSE_BUS_SILENT;
+        look(&s, 11 * S);
+        assert_int_equal(s.track.shown.actual, i ? ACTUAL_UNKNOWN : ACTUAL_UNREACHABLE);
+        s.pc = well;
+        unit_is(&s, ACTIVE_INACTIVE, "dead", 12 * S);
+        assert_int_equal(s.track.shown.actual, ACTUAL_FAILED);
+        assert_int_equal(s.track.shown.cause, CAUSE_SIGNAL);
+        assert_int_equal(s.n, 1);
+        look(&s, 14 * S);
+        assert_int_equal(s.track.shown.actual, ACTUAL_INACTIVE);
+        assert_int_equal(s.n, 2);
+    }
+    (void)state;
+}
+
 static void test_crash_loop_counts_and_is_bounded(void **state)
 {
     Story s = story_of_running(true);
@@ -626,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_starting_too_long_is_down),
         cmocka_unit_test(test_short_passing_states_are_not_stored),
         cmocka_unit_test(test_inactive_after_failed_is_held),
+        cmocka_unit_test(test_inactive_after_failed_is_held_over_a_gap),
         cmocka_unit_test(test_crash_loop_counts_and_is_bounded),
         cmocka_unit_test(test_rare_sentences),
         cmocka_unit_test(test_crash_of_one_that_was_failed_before),

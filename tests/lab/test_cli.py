@@ -201,13 +201,13 @@ def test_watch_follows(daemon):
     pc.run(f"systemd-run --user --quiet --unit=watcher -p StandardOutput=truncate:/tmp/watch {PROGRAM} watch")
     try:
         out = pc.path("/tmp/watch")
-        wait_until(lambda: out.exists() and "sqlite_api" in out.read_text(), 5)
+        wait_until(lambda: out.exists() and "sqlite_api" in out.read_text(), 15)
         pc.kill("sqlite_api.service")
-        wait_until(lambda: "sqlite_api on aurgi-pc  running \u2192 failed" in out.read_text(), 3)
+        wait_until(lambda: "sqlite_api on aurgi-pc  running \u2192 failed" in out.read_text(), 10)
         daemon.stop()
-        wait_until(lambda: "live" not in out.read_text().rsplit("services_monitor  ", 1)[1].split("\n")[0], 5)
+        wait_until(lambda: "live" not in out.read_text().rsplit("services_monitor  ", 1)[1].split("\n")[0], 15)
         daemon.start()
-        wait_until(lambda: "live" in out.read_text().rsplit("services_monitor  ", 1)[1].split("\n")[0], 10)
+        wait_until(lambda: "live" in out.read_text().rsplit("services_monitor  ", 1)[1].split("\n")[0], 30)
     finally:
         pc.systemctl("stop", "watcher.service", check=False)
     assert pc.systemctl("is-failed", "watcher.service", check=False) != "failed"
