@@ -349,6 +349,7 @@ static void scan_pc(Incidents *x, const FleetPc *pc, bool absorbed, Now now)
     step(x, i, &s, now);
 }
 
+/* Of one that is down or has an incident. */
 static void scan_service(Incidents *x, const Service *v, Incident *i, Now now)
 {
     const Verdict *shown = &v->track.shown;
@@ -365,7 +366,7 @@ static void scan_service(Incidents *x, const Service *v, Incident *i, Now now)
         .since_ms = v->track.since_ms,
     };
 
-    if (!i && (!s.bad || is_within(v->pc->rebooted_us, x->grace_us, now)))
+    if (!i && is_within(v->pc->rebooted_us, x->grace_us, now))
         return;
     if (is_within(v->pc->rebooted_us, x->grace_us, (Now){.mono_us = v->track.shown_since_us}))
         s.since_us = MAX(v->track.shown_since_us, v->pc->rebooted_us);

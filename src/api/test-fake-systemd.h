@@ -277,7 +277,7 @@ static int on_call(sd_bus_message *m, void *userdata UNUSED, sd_bus_error *e UNU
     return 1;
 }
 
-static void stash_answer(void)
+UNUSED static void stash_answer(void)
 {
     size_t n = n_stash;
 
@@ -310,7 +310,7 @@ static void fake_start(void)
         assert_true(sd_event_run(event, PATIENCE_US) > 0);
 }
 
-static void fake_stop(void)
+UNUSED static void fake_stop(void)
 {
     for (size_t i = 0; i < n_stash; i++)
         sd_bus_message_unref(stash[i]);
@@ -343,7 +343,7 @@ static void fake_changed(const FakeUnit *u)
     fake_signal(u, MANAGER ".Unit", put_unit);
 }
 
-static void fake_manager_signal(const char *member, const char *types, int value)
+UNUSED static void fake_manager_signal(const char *member, const char *types, int value)
 {
     CLEANUP(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 

@@ -1,4 +1,5 @@
 /* Incidents: one cause, one alert; pending, open, damped, frozen, absorbed. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,17 @@
 
 #include "api/incident.h"
 #include "basic/macro.h"
+
+/* Linked with --wrap=calloc. */
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+
+static bool no_memory;
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return no_memory ? NULL : __real_calloc(n, size);
+}
 
 #define S    USEC_PER_SEC
 #define WALL INT64_C(1700000000000)
@@ -548,6 +560,35 @@ static void test_lost_among_sleepers(void **state)
     setup_free(t);
 }
 
+/* What cannot be seen any more is neither well nor bad: its incident waits. */
+static void test_unseen_service_waits(void **state)
+{
+    Setup *t = setup_new(60);
+
+    (void)state;
+    unit_is(t, "a", "pc-b", ACTIVE_FAILED);
+    pass(t, 10);
+    assert_int_equal(listed(t), 1);
+    pc_is(t, "pc-b", true, CAUSE_NO_USER_MANAGER);
+    pass(t, 200);
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_SERVICE], 0);
+    assert_int_equal(t->told[INCIDENT_DROPPED][INCIDENT_SERVICE], 0);
+    assert_int_equal(t->told[INCIDENT_OPEN][INCIDENT_PC], 1);
+    setup_free(t);
+}
+
+static void test_no_memory(void **state)
+{
+    Incidents *x = NULL;
+
+    (void)state;
+    no_memory = true;
+    int r = incidents_new(NULL, 60, 60, on_incident, NULL, &x);
+    no_memory = false;
+    assert_int_equal(r, -ENOMEM);
+    assert_null(x);
+}
+
 static void test_written_without_names(void **state)
 {
     Setup *t = setup_new(5);
@@ -593,6 +634,8 @@ int main(void)
         cmocka_unit_test(test_recall_of_all_kinds),
         cmocka_unit_test(test_maximum),
         cmocka_unit_test(test_lost_among_sleepers),
+        cmocka_unit_test(test_unseen_service_waits),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_written_without_names),
         cmocka_unit_test(test_reboot_is_one_event),
         cmocka_unit_test(test_boot_loop_is_told_once_in_a_grace),

@@ -21,8 +21,6 @@
 #include "common/client-private.h"
 #include "common/name.h"
 
-#define TOKEN_MAX 256
-
 static void curl_init_once(void)
 {
     curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -46,11 +44,11 @@ static bool is_loopback(const ClientTarget *t)
     return strcmp(host, "[::1]") == 0 || strcasecmp(host, "localhost") == 0;
 }
 
-static bool token_is_valid(const char *token)
+bool client_token_is_valid(const char *token)
 {
-    size_t len = strnlen(token, TOKEN_MAX + 1);
+    size_t len = strnlen(token, CLIENT_TOKEN_MAX + 1);
 
-    if (len == 0 || len > TOKEN_MAX)
+    if (len == 0 || len > CLIENT_TOKEN_MAX)
         return false;
     for (size_t i = 0; i < len; i++)
         if (token[i] <= ' ' || token[i] >= 0x7F)
@@ -74,7 +72,7 @@ static int token_path(char *ret, size_t size)
  */
 static char *token_from_file(void)
 {
-    char path[4096], text[TOKEN_MAX + 2];
+    char path[4096], text[CLIENT_TOKEN_MAX + 2];
 
     if (token_path(path, sizeof path) < 0)
         return NULL;
@@ -86,7 +84,7 @@ static char *token_from_file(void)
         return NULL;
     text[n] = '\0';
     text[strcspn(text, "\r\n")] = '\0';
-    return token_is_valid(text) ? strdup(text) : NULL;
+    return client_token_is_valid(text) ? strdup(text) : NULL;
 }
 
 static int target_set_token(ClientTarget *t, const char *token)
@@ -95,7 +93,7 @@ static int target_set_token(ClientTarget *t, const char *token)
         t->token = is_loopback(t) ? token_from_file() : NULL;
         return 0;
     }
-    if (!token_is_valid(token))
+    if (!client_token_is_valid(token))
         return -EINVAL;
     t->token = strdup(token);
     return t->token ? 0 : -ENOMEM;
@@ -138,7 +136,7 @@ int client_target_init(ClientTarget *ret, const char *base_url, const char *toke
     int r = target_set_token(&t, token);
     if (r == -EINVAL)
         snprintf(error_text, size, _("The token is not one line of at most %d visible characters."),
-                 TOKEN_MAX);
+                 CLIENT_TOKEN_MAX);
     if (r < 0)
         return r;
     *ret = t;
@@ -269,7 +267,7 @@ static void slist_cleanup(struct curl_slist **list)
 
 static int add_header(struct curl_slist **list, const char *name, const char *value)
 {
-    char line[TOKEN_MAX + 64];
+    char line[CLIENT_TOKEN_MAX + 64];
 
     snprintf(line, sizeof line, "%s: %s", name, value);
     struct curl_slist *longer = curl_slist_append(*list, line);
@@ -283,7 +281,7 @@ static int add_header(struct curl_slist **list, const char *name, const char *va
 static int set_headers(CURL *curl, const ClientTarget *t, const char *body,
                        struct curl_slist **list)
 {
-    char bearer[TOKEN_MAX + 8];
+    char bearer[CLIENT_TOKEN_MAX + 8];
     int r = add_header(list, "Accept", "application/json");
 
     if (r == 0 && t->token) {

@@ -22,6 +22,12 @@ typedef struct ClientReply {
 
 void client_reply_done(ClientReply *r);
 
+#define CLIENT_TOKEN_MAX 256
+#define CLIENT_TOKEN_BYTES \
+    258 /* a token, the newline of its file, and one to tell that more comes */
+
+bool client_token_is_valid(const char *token); /* 1 to CLIENT_TOKEN_MAX visible ASCII characters */
+
 /* In front of the absolute path of a UNIX socket it makes a base_url: the way through that socket
  * to port 8485 of *another* PC's loopback, as `ssh -L` makes it. The Host header is that of
  * CLIENT_URL_DEFAULT. */

@@ -126,6 +126,12 @@ static int open_platform(App *a, char *error, size_t size)
     return platform_open(&o, &style, &a->platform, error, size);
 }
 
+static int fetch_token(void *userdata, char ret[static CLIENT_TOKEN_BYTES], char *error,
+                       size_t size)
+{
+    return tunnel_token(userdata, ret, error, size);
+}
+
 static int open_feed(App *a, char *error, size_t size)
 {
     const char *url = a->options.url ? a->options.url : CLIENT_URL_DEFAULT;
@@ -143,6 +149,8 @@ static int open_feed(App *a, char *error, size_t size)
     int r = feed_new(url, wake, a, &a->feed);
     if (r < 0)
         snprintf(error, size, _("the client cannot be started: %s"), strerror(-r));
+    else if (a->tunnel)
+        feed_token_from(a->feed, fetch_token, a->tunnel);
     return r;
 }
 
@@ -201,6 +209,7 @@ App *app_free(App *a)
         remember(a);
         platform_hide(a->platform);
     }
+    tunnel_stop(a->tunnel); /* the feed may wait for it */
     feed_free(a->feed);
     tunnel_free(a->tunnel);
     notify_desktop_free(a->notify);

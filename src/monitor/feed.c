@@ -51,6 +51,8 @@ struct Feed {
     char *base_url;
     FeedWake wake;
     void *userdata;
+    FeedToken token; /* NULL: none; set before the first action */
+    void *token_userdata;
     ClientStream *stream;
     pthread_t worker;
     bool has_worker;
@@ -133,10 +135,17 @@ static void on_message(void *userdata, const char *type, const Json *message)
 static int ask(Feed *f, const Job *job, const char *path, const char *body, ClientReply *ret,
                Json **ret_json, char *error, size_t size)
 {
-    int r = job->kind == JOB_UNSILENCE
-                ? client_delete(f->base_url, NULL, path, REQUEST_MS, ret, error, size)
-                : client_request(f->base_url, NULL, path, body, REQUEST_MS, ret, error, size);
+    char token[CLIENT_TOKEN_BYTES] = "";
+    int r = 0;
 
+    if (job->kind == JOB_ACTION && f->token)
+        r = f->token(f->token_userdata, token, error, size);
+    if (r == 0)
+        r = job->kind == JOB_UNSILENCE
+                ? client_delete(f->base_url, NULL, path, REQUEST_MS, ret, error, size)
+                : client_request(f->base_url, token[0] ? token : NULL, path, body, REQUEST_MS, ret,
+                                 error, size);
+    explicit_bzero(token, sizeof token);
     if (r < 0)
         return r;
     *ret_json = json_parse(ret->body, ret->len);
@@ -435,6 +444,14 @@ int feed_new(const char *base_url, FeedWake wake, void *userdata, Feed **ret)
         return r;
     *ret = TAKE_PTR(f);
     return 0;
+}
+
+void feed_token_from(Feed *f, FeedToken token, void *userdata)
+{
+    pthread_mutex_lock(&f->lock);
+    f->token = token;
+    f->token_userdata = userdata;
+    pthread_mutex_unlock(&f->lock);
 }
 
 Feed *feed_free(Feed *f)

@@ -16,6 +16,12 @@ typedef struct Feed Feed;
 typedef void (*FeedWake)(void *userdata);
 
 int feed_new(const char *base_url, FeedWake wake, void *userdata, Feed **ret);
+/* Whence the token for each action; without this, or with NULL, that of client_request(). `token`
+ * is called on the worker's thread, may block, and returns 0 or a negative errno and a sentence.
+ * Call it before the first feed_want_action(). */
+typedef int (*FeedToken)(void *userdata, char ret[static CLIENT_TOKEN_BYTES], char *error,
+                         size_t size);
+void feed_token_from(Feed *f, FeedToken token, void *userdata);
 Feed *feed_free(Feed *f);   /* joins its threads */
 Change *feed_take(Feed *f); /* all that waits, oldest first, linked by next; NULL: nothing */
 bool feed_is_busy(Feed *f); /* a request is under way */

@@ -60,6 +60,14 @@ static Change *take_kind(Feed *f, ChangeKind kind)
     return found;
 }
 
+static int no_token(void *userdata, char ret[static CLIENT_TOKEN_BYTES], char *error, size_t size)
+{
+    (void)ret;
+    ++*(int *)userdata;
+    snprintf(error, size, "no token to be had");
+    return -EREMOTEIO;
+}
+
 static void test_nobody_answers(void **state)
 {
     char url[64];
@@ -89,6 +97,18 @@ static void test_nobody_answers(void **state)
     assert_int_equal(feed_want_ack(f, "12", "on it"), 0);
     answer = take_kind(f, CHANGE_ANSWER);
     assert_true(answer->failed);
+    change_free(answer);
+    int asked = 0;
+    feed_token_from(f, no_token, &asked);
+    assert_int_equal(feed_want_action(f, "api", "p1", "restart"), 0);
+    answer = take_kind(f, CHANGE_ANSWER);
+    assert_true(answer->failed);
+    assert_string_equal(answer->text, "no token to be had");
+    change_free(answer);
+    assert_int_equal(feed_want_check(f, "api", "p1"), 0);
+    answer = take_kind(f, CHANGE_ANSWER);
+    assert_string_not_equal(answer->text, "no token to be had");
+    assert_int_equal(asked, 1); /* for actions alone */
     change_free(answer);
     assert_int_equal(feed_want_history(f), 0);
     change_free(take_kind(f, CHANGE_HISTORY));

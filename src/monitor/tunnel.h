@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/client.h"
+
 typedef struct Tunnel Tunnel;
 
 /* host must be name_is_ssh_host(). -EINVAL, -ENOMEM, other negative errno: no thread or no folder.
@@ -21,6 +23,14 @@ void tunnel_works(Tunnel *t); /* the daemon over there has answered: the last er
 /* Why it does not work: one sentence, or the last thing ssh said, cleaned; "": nothing is known.
  * tunnel_works() and this are safe from any thread. */
 void tunnel_error(Tunnel *t, char *ret, size_t size);
+/* The token of the daemon over there, read with an ssh of its own; blocks for at most some 10 s.
+ * From any thread; that thread must live until it returns. The caller wipes ret. -ETIMEDOUT;
+ * -ECANCELED: tunnel_stop(); -EREMOTEIO: ssh or the command over there failed; -EBADMSG: what came
+ * is no token; other negative errno. error gets one sentence with any of them, and is left alone
+ * with 0. */
+int tunnel_token(Tunnel *t, char ret[static CLIENT_TOKEN_BYTES], char *error, size_t size);
+/* Ends it, and a tunnel_token() that waits, now and for good; NULL allowed. From any thread. */
+void tunnel_stop(Tunnel *t);
 
 static inline void tunnel_freep(Tunnel **t)
 {

@@ -228,14 +228,20 @@ def listeners_of(pc):
     return subprocess.run(["ip", "netns", "exec", f"{LAB_NAME}-{pc}", "ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
 
 
+def sessions_of(pc):
+    """What runs over there for who logged in: sshd's own children and whatever they started."""
+    listed = pc.run("ps", "-u", "fn", "-o", "args=", check=False).stdout.splitlines()
+    return sorted(line for line in listed if line.startswith("sshd:") or "sleep" in line or "services_api/token" in line)
+
+
 def gone(pid):
     return not Path(f"/proc/{pid}").exists()
 
 
 def test_window_through_ssh(booted_lab, make_daemon, windows):
     booted_lab.up(SELF, NEAR)
-    daemon = make_daemon(pc=NEAR, registry=registry())
-    before = listeners_of(SELF)
+    daemon = make_daemon(pc=NEAR, registry=registry(), config={"features": {"actions": True}})
+    before, idle = listeners_of(SELF), sessions_of(booted_lab[NEAR])
     window = windows(SELF, "--ssh", NEAR)
     window.do(f"wait-item cell/{NEAR}/sqlite_api Healthy", f"expect-text ssh {NEAR}", f"go app/sqlite_api/{NEAR}", "wait chart/hours",
               "click check", f"wait-text sqlite_api on {NEAR}: checked")
@@ -245,6 +251,16 @@ def test_window_through_ssh(booted_lab, make_daemon, windows):
     (folder,) = {Path(word.split(":")[0]).parent for word in command if word.endswith(":127.0.0.1:8485")}
     assert (folder.stat().st_mode & 0o777, folder.stat().st_uid) == (0o700, FN_UID)
 
+    # an action, with the token of the daemon over there; without it, the reason
+    run = daemon.pc.show("sqlite_api.service", "InvocationID")
+    window.do("click action/restart", f"wait-text sqlite_api on {NEAR}: restart done")
+    assert daemon.pc.show("sqlite_api.service", "InvocationID") != run
+    secret = daemon.pc.path("/home/fn/.config/services_api/token")
+    secret.rename(secret.with_suffix(".away"))
+    window.do("click action/restart", f"wait-text An action needs the token of {NEAR}")
+    secret.with_suffix(".away").rename(secret)
+    assert window.tunnel() == [child] and secret.read_text().strip() not in window.log.read_text()
+
     # the daemon over there stops, and comes back
     daemon.stop()
     window.do("wait blind", f"wait-text ssh reaches {NEAR}, but services_api does not answer there")
@@ -252,6 +268,7 @@ def test_window_through_ssh(booted_lab, make_daemon, windows):
     window.do("wait-no blind")
     window.close()
     assert gone(child) and not folder.exists()
+    wait_until(lambda: sessions_of(daemon.pc) == idle, 10)
 
     # killed, it leaves no ssh behind
     window = windows(SELF, "--ssh", NEAR)
@@ -259,7 +276,7 @@ def test_window_through_ssh(booted_lab, make_daemon, windows):
     (child,) = window.tunnel()
     window.process.send_signal(signal.SIGKILL)
     window.process.wait()
-    wait_until(lambda: gone(child), 10)
+    wait_until(lambda: gone(child) and sessions_of(daemon.pc) == idle, 10)
 
     # what can go wrong is told in words
     config = f"Host unknown-key\n  HostName {NEAR}\n  UserKnownHostsFile /dev/null\n"
