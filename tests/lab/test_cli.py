@@ -198,7 +198,7 @@ def test_logs_need_the_daemon(make_daemon):
 def test_watch_follows(daemon):
     daemon.wait_row("sqlite_api", actual="running")
     pc = daemon.pc
-    # Its leaks are looked for by test-serve-bus; the search at its end has once hung under systemd's stop.
+    # Its leaks are looked for by test-serve-bus: at its end here, systemd waits for it.
     options = "--setenv=ASAN_OPTIONS=detect_leaks=0 -p StandardOutput=truncate:/tmp/watch"
     pc.run(f"systemd-run --user --quiet --unit=watcher {options} {PROGRAM} watch")
     try:
