@@ -50,10 +50,9 @@ static void get_text(const Json *j, const char *key, char *ret, size_t size)
 
 static int complain_unreachable(const char *command, int error, const char *why)
 {
-    cli_complain(command, error == -ECONNREFUSED
-                              ? _("no daemon answers; start it with 'systemctl --user start "
-                                  "services_api' or 'services_api serve'")
-                              : why);
+    if (error == -ECONNREFUSED)
+        return cli_complain_no_daemon(command);
+    cli_complain(command, why);
     return CLI_EXIT_BAD;
 }
 
@@ -311,6 +310,6 @@ int cli_audit(int argc, char *argv[])
         rows[n++] = row;
     while (n-- > 0)
         write_line(&out, rows[n], clock_now().wall_ms);
-    printf("%s", buffer_cstr(&out));
+    cli_print(&out);
     return CLI_EXIT_OK;
 }

@@ -122,20 +122,6 @@ static TableOptions table_options(void)
     };
 }
 
-static void print_buffer(Buffer *b)
-{
-    fwrite(b->data, 1, b->len, stdout);
-    fflush(stdout);
-    buffer_done(b);
-}
-
-static int complain_no_daemon(const char *command)
-{
-    cli_complain(command, _("no daemon answers; start it with 'systemctl --user start "
-                            "services_api' or 'services_api serve'"));
-    return CLI_EXIT_BAD;
-}
-
 static int complain_strange(const char *command)
 {
     cli_complain(command, _("the daemon's answer cannot be read; is it another version?"));
@@ -235,13 +221,13 @@ int cli_alerts(int argc, char *argv[])
         return r;
     r = alerts_of_daemon(&a, "alerts", &result, as_json ? &out : NULL);
     if (r == -ECONNREFUSED)
-        r = complain_no_daemon("alerts");
+        r = cli_complain_no_daemon("alerts");
     if (r == 0 && !as_json) {
         render_alerts(&out, result.alerts, result.n_alerts, &table);
         if (result.n_alerts == 0)
             buffer_printf(&out, "%s\n", _("no alerts"));
     }
-    print_buffer(&out);
+    cli_print(&out);
     if (r == 0 && count_open(result.alerts, result.n_alerts))
         r = CLI_EXIT_BAD;
     oneshot_done(&result);
@@ -356,7 +342,7 @@ int cli_status(int argc, char *argv[])
         buffer_printf(&out, "\n%s\n", _("alerts"));
         render_alerts(&out, result.alerts, result.n_alerts, &table);
     }
-    print_buffer(&out);
+    cli_print(&out);
     int code = table_exit_code(result.services, result.n_services);
     oneshot_done(&result);
     return code;
@@ -417,7 +403,7 @@ static int print_row(const OneshotResult *all, const ServiceRow *row, bool as_js
             if (strcmp(all->pcs[i].pc_id, row->pc_id) == 0)
                 table_render(&out, row, 1, &all->pcs[i], 1, &table);
     }
-    print_buffer(&out);
+    cli_print(&out);
     return table_exit_code(row, 1);
 }
 
@@ -529,7 +515,7 @@ int cli_logs(int argc, char *argv[])
     if (r == 0)
         r = print_journal(detail);
     if (r == -ECONNREFUSED)
-        r = complain_no_daemon("logs");
+        r = cli_complain_no_daemon("logs");
     client_reply_done(&reply);
     oneshot_done(&all);
     return r;
@@ -626,7 +612,7 @@ static void draw(Watch *w, bool is_tty)
     if (is_tty)
         buffer_str(&out, "\033[J");
     buffer_done(&text);
-    print_buffer(&out);
+    cli_print(&out);
 }
 
 static void watch_loop(Watch *w, int signal_fd)

@@ -26,6 +26,21 @@ int cli_complain(const char *command, const char *text)
     return CLI_EXIT_USAGE;
 }
 
+int cli_complain_no_daemon(const char *command)
+{
+    cli_complain(command, _("no daemon answers; start it with 'systemctl --user start "
+                            "services_api' or 'services_api serve'"));
+    return CLI_EXIT_BAD;
+}
+
+void cli_print(Buffer *b)
+{
+    if (b->len)
+        fwrite(b->data, 1, b->len, stdout);
+    fflush(stdout);
+    buffer_done(b);
+}
+
 void cli_pad(const char *text, size_t columns)
 {
     size_t width;

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "basic/buffer.h"
+
 #define CLI_EXIT_OK      0
 #define CLI_EXIT_BAD     1 /* something warns or is down; the thing asked for could not be done */
 #define CLI_EXIT_USAGE   2 /* usage, config or registry */
@@ -41,6 +43,11 @@ int cli_parse(const CliCommand *command, int argc, char *argv[], const char **re
 
 /* "services_api status: text" on stderr; returns CLI_EXIT_USAGE. */
 int cli_complain(const char *command, const char *text);
+/* That no daemon answers and how to start it; returns CLI_EXIT_BAD. */
+int cli_complain_no_daemon(const char *command);
+
+/* Prints the buffer on stdout, at once, and frees it. */
+void cli_print(Buffer *b);
 
 /* Prints text cut and padded to that many columns. */
 void cli_pad(const char *text, size_t columns);

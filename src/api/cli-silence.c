@@ -88,9 +88,7 @@ static int ask(const Ask *a, Method method, const char *path, const char *body, 
                 ? client_delete(a->url, NULL, path, REQUEST_MS, &reply, why, sizeof why)
                 : client_request(a->url, NULL, path, body, REQUEST_MS, &reply, why, sizeof why);
     if (r == -ECONNREFUSED)
-        text_copy(why, sizeof why,
-                  _("no daemon answers; start it with 'systemctl --user start services_api' or "
-                    "'services_api serve'"));
+        return cli_complain_no_daemon(a->command);
     if (r < 0) {
         cli_complain(a->command, why);
         return CLI_EXIT_BAD;
@@ -104,18 +102,16 @@ static int ask(const Ask *a, Method method, const char *path, const char *body, 
     return 0;
 }
 
-static void print_buffer(Buffer *b)
-{
-    fwrite(b->data, 1, b->len, stdout);
-    fflush(stdout);
-    buffer_done(b);
-}
-
 static void clean_member(const Json *j, const char *key, char *ret, size_t size)
 {
     const char *text = json_as_string(json_get(j, key), "");
 
     text_clean(ret, size, text, strlen(text));
+}
+
+static bool is_number(const char *text)
+{
+    return text[strspn(text, "0123456789")] == '\0' && strlen(text) <= 20;
 }
 
 /* "web on alpha", "web on every PC", "alpha" */
@@ -166,12 +162,12 @@ static int print_silence(const Ask *a, Buffer *raw, const Json *j)
     Buffer out = BUFFER_INIT(OUTPUT_MAX);
 
     if (a->as_json) {
-        print_buffer(raw);
+        cli_print(raw);
         return CLI_EXIT_OK;
     }
     buffer_done(raw);
     write_silence(&out, j);
-    print_buffer(&out);
+    cli_print(&out);
     return CLI_EXIT_OK;
 }
 
@@ -197,7 +193,7 @@ int cli_ack(int argc, char *argv[])
     int r = cli_parse(&command, argc, argv, operands, &n);
     if (r >= 0)
         return r;
-    if (strspn(operands[0], "0123456789") != strlen(operands[0]) || strlen(operands[0]) > 20)
+    if (!is_number(operands[0]))
         return cli_complain("ack", _("ALERT-ID is a number; 'services_api alerts' shows it"));
     snprintf(path, sizeof path, "/api/alerts/%s/ack", operands[0]);
     json_open_object(&body, NULL);
@@ -205,7 +201,7 @@ int cli_ack(int argc, char *argv[])
     json_close_object(&body);
     r = ask(&a, METHOD_POST, path, buffer_cstr(&body), &raw, &j);
     if (r == 0 && a.as_json)
-        print_buffer(&raw);
+        cli_print(&raw);
     else if (r == 0)
         printf(_("alert %s is acknowledged\n"), operands[0]);
     buffer_done(&raw);
@@ -305,7 +301,7 @@ int cli_silences(int argc, char *argv[])
     if (r == 0 && !json_first(j))
         buffer_printf(&out, "%s\n", _("no silences"));
     if (r == 0)
-        print_buffer(a.as_json ? &raw : &out);
+        cli_print(a.as_json ? &raw : &out);
     buffer_done(&raw);
     buffer_done(&out);
     return r;
@@ -334,7 +330,7 @@ int cli_unsilence(int argc, char *argv[])
     int r = cli_parse(&command, argc, argv, operands, &n);
     if (r >= 0)
         return r;
-    if (strspn(operands[0], "0123456789") != strlen(operands[0]) || strlen(operands[0]) > 20)
+    if (!is_number(operands[0]))
         return cli_complain("unsilence", _("ID is a number; 'services_api silences' shows it"));
     snprintf(path, sizeof path, "/api/silences/%s", operands[0]);
     r = ask(&a, METHOD_DELETE, path, NULL, &raw, &j);

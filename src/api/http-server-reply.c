@@ -207,6 +207,15 @@ void http_reply_cached(HttpRequest *r, const char *json, size_t len, uint64_t ve
     }
 }
 
+void http_reply_buffer(HttpRequest *r, int status, Buffer *b)
+{
+    if (buffer_error(b))
+        http_reply_problem(r, 500, "Out of memory", "the answer could not be built");
+    else
+        http_reply_json(r, status, b->data, b->len);
+    buffer_done(b);
+}
+
 void reply_cache_drop(HttpServer *s)
 {
     for (size_t i = 0; i < CACHED_MAX; i++) {

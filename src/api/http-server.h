@@ -102,6 +102,8 @@ void http_reply_json(HttpRequest *r, int status, const char *json, size_t len); 
 /* Shared body with ETag; answers 304 to a matching If-None-Match. The same json pointer and version
  * is copied once. */
 void http_reply_cached(HttpRequest *r, const char *json, size_t len, uint64_t version);
+/* The JSON in b, which is freed; 500 when it could not be built. */
+void http_reply_buffer(HttpRequest *r, int status, Buffer *b);
 void http_reply_problem(HttpRequest *r, int status, const char *title,
                         const char *detail); /* RFC 9457 */
 void http_reply_text(HttpRequest *r, int status, const char *content_type, const char *text,

@@ -151,6 +151,12 @@ int incidents_ack(Incidents *x, int64_t id, const char *by, const char *comment,
 
 /* ---- silences ---- */
 
+/* Another PC that should be awake: its loss is one of "all". */
+static bool is_missed(const FleetPc *pc)
+{
+    return !pc->is_self && !pc->may_sleep && !pc->maintenance;
+}
+
 /* The loss of all others is silenced when each of them is. */
 static int64_t silence_of_all(const Incidents *x)
 {
@@ -158,7 +164,7 @@ static int64_t silence_of_all(const Incidents *x)
 
     for (size_t p = 0; p < fleet_n_pcs(x->fleet); p++) {
         const FleetPc *pc = fleet_pc_at(x->fleet, p);
-        if (pc->is_self || pc->may_sleep || pc->maintenance)
+        if (!is_missed(pc))
             continue;
         if (!pc->silence)
             return 0;
@@ -292,7 +298,7 @@ static bool all_lost(const Incidents *x)
 
     for (size_t p = 0; p < fleet_n_pcs(x->fleet); p++) {
         const FleetPc *pc = fleet_pc_at(x->fleet, p);
-        if (pc->is_self || pc->may_sleep || pc->maintenance)
+        if (!is_missed(pc))
             continue;
         if (!is_lost(pc))
             return false;

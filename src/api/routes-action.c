@@ -96,15 +96,6 @@ static ActionVerb read_body(HttpRequest *request)
     return action_verb_from_string(json_as_string(json_get(j, "action"), NULL));
 }
 
-static bool is_too_often(Routes *r, Now now)
-{
-    if (now.mono_us >= r->action_window_us + WINDOW_US) {
-        r->action_window_us = now.mono_us;
-        r->actions_in_window = 0;
-    }
-    return r->actions_in_window++ >= PER_WINDOW;
-}
-
 /* Refuses and writes it down. */
 static void refuse(Routes *r, HttpRequest *request, ActionVerb verb, int status, const char *title,
                    const char *detail)
@@ -282,7 +273,7 @@ void routes_post_action(void *userdata, HttpRequest *request)
                "the body is {\"action\":\"start\"}, \"stop\" or \"restart\", and nothing else");
         return;
     }
-    if (is_too_often(r, now)) {
+    if (!rate_take(&r->actions_rate, WINDOW_US, PER_WINDOW, now)) {
         refuse(r, request, verb, 429, "Too many actions", "at most 30 within a minute");
         return;
     }

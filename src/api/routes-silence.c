@@ -21,22 +21,9 @@
 #define WINDOW_CHANGES  100U
 #define REPLY_MAX_BYTES (1U << 20) /* SILENCES_MAX of some 700 bytes */
 
-static void reply_buffer(HttpRequest *request, int status, Buffer *b)
-{
-    if (buffer_error(b))
-        http_reply_problem(request, 500, "Out of memory", "the answer could not be built");
-    else
-        http_reply_json(request, status, b->data, b->len);
-    buffer_done(b);
-}
-
 static bool may_change(Routes *r, HttpRequest *request, Now now)
 {
-    if (now.mono_us >= r->silence_window_us + WINDOW_US) {
-        r->silence_window_us = now.mono_us;
-        r->silences_in_window = 0;
-    }
-    if (r->silences_in_window++ < WINDOW_CHANGES)
+    if (rate_take(&r->silence_changes, WINDOW_US, WINDOW_CHANGES, now))
         return true;
     http_reply_problem(request, 429, "Too many changes", "at most 100 in 10 s");
     return false;
@@ -119,7 +106,7 @@ void routes_post_ack(void *userdata, HttpRequest *request)
              i->app_id[0] ? "/" : "", i->app_id, comment[0] ? ": " : "", comment);
     Buffer b = BUFFER_INIT(REPLY_MAX_BYTES);
     incident_write(&b, r->incidents, i);
-    reply_buffer(request, 200, &b);
+    http_reply_buffer(request, 200, &b);
 }
 
 /* ---- silence and maintenance ---- */
@@ -133,7 +120,7 @@ void routes_get_silences(void *userdata, HttpRequest *request)
     for (size_t i = 0; i < silences_n(r->silences); i++)
         silence_write(&b, silences_at(r->silences, i));
     json_close_array(&b);
-    reply_buffer(request, 200, &b);
+    http_reply_buffer(request, 200, &b);
 }
 
 static bool is_known(const Routes *r, const Silence *s)
@@ -242,7 +229,7 @@ void routes_post_silence(void *userdata, HttpRequest *request)
     log_one(kept, "begun");
     Buffer b = BUFFER_INIT(REPLY_MAX_BYTES);
     silence_write(&b, kept);
-    reply_buffer(request, 201, &b);
+    http_reply_buffer(request, 201, &b);
 }
 
 void routes_delete_silence(void *userdata, HttpRequest *request)
@@ -265,5 +252,5 @@ void routes_delete_silence(void *userdata, HttpRequest *request)
     log_one(&ended, "ended");
     Buffer b = BUFFER_INIT(REPLY_MAX_BYTES);
     silence_write(&b, &ended);
-    reply_buffer(request, 200, &b);
+    http_reply_buffer(request, 200, &b);
 }

@@ -100,15 +100,6 @@ void routes_done(Routes *r)
     }
 }
 
-static void reply_buffer(HttpRequest *request, Buffer *b)
-{
-    if (buffer_error(b))
-        http_reply_problem(request, 500, "Out of memory", "the reply could not be built");
-    else
-        http_reply_json(request, 200, b->data, b->len);
-    buffer_done(b);
-}
-
 /* ---- one service ---- */
 
 static void write_unit(Buffer *b, const Service *s)
@@ -207,7 +198,7 @@ static void finish_detail(ServiceRequest *q)
     else if (q->journal_error)
         json_string(&b, "journal_error", q->journal_error);
     json_close_object(&b);
-    reply_buffer(request, &b);
+    http_reply_buffer(request, 200, &b);
 }
 
 static void part_ended(ServiceRequest *q)
@@ -314,7 +305,14 @@ static void reply_row(Routes *r, HttpRequest *request, const Service *s)
 
     open_row(&b, r, s);
     json_close_object(&b);
-    reply_buffer(request, &b);
+    http_reply_buffer(request, 200, &b);
+}
+
+bool rate_take(Rate *rate, uint64_t length_us, uint32_t max, Now now)
+{
+    if (now.mono_us >= rate->window_us + length_us)
+        *rate = (Rate){.window_us = now.mono_us};
+    return rate->n++ < max;
 }
 
 static void post_check(void *userdata, HttpRequest *request)
@@ -325,11 +323,7 @@ static void post_check(void *userdata, HttpRequest *request)
 
     if (!s)
         return;
-    if (now.mono_us >= r->check_window_us + CHECK_WINDOW_US) {
-        r->check_window_us = now.mono_us;
-        r->checks_in_window = 0;
-    }
-    if (r->checks_in_window++ >= CHECKS_PER_WINDOW) {
+    if (!rate_take(&r->checks, CHECK_WINDOW_US, CHECKS_PER_WINDOW, now)) {
         http_reply_problem(request, 429, "Too many checks", "at most 100 in 10 s");
         return;
     }
@@ -407,7 +401,7 @@ static void get_alerts(void *userdata, HttpRequest *request)
     json_open_array(&b, NULL);
     routes_write_alerts(r->incidents, &b);
     json_close_array(&b);
-    reply_buffer(request, &b);
+    http_reply_buffer(request, 200, &b);
 }
 
 static void on_transitions(void *userdata, int error, const char *json, size_t len)
@@ -510,7 +504,7 @@ static void get_health(void *userdata, HttpRequest *request)
     json_close_object(&b);
     write_config(&b, &r->config);
     json_close_object(&b);
-    reply_buffer(request, &b);
+    http_reply_buffer(request, 200, &b);
 }
 
 static void get_metrics(void *userdata, HttpRequest *request)

@@ -21,6 +21,12 @@ typedef struct ConfigStatus {
     bool listen_waits, self_waits; /* changed on disk; a restart takes them over */
 } ConfigStatus;
 
+/* How often something was asked for in the present window. All zero: never. */
+typedef struct Rate {
+    uint64_t window_us; /* mono: when it began */
+    uint32_t n;
+} Rate;
+
 /* What the handlers work with; owned by the manager, which outlives every request. */
 typedef struct Routes {
     Fleet *fleet;
@@ -41,18 +47,18 @@ typedef struct Routes {
     char registry_error[512]; /* "" when the registry in force is the one on disk */
     ConfigStatus config;
     struct ServiceRequest *pending; /* requests that wait for history, journal or a check */
-    uint64_t check_window_us;       /* rate limit of "check now" */
-    uint32_t checks_in_window;
+    Rate checks;                    /* "check now" */
     Actions *actions;
     AutoFix *auto_fix_set;
     struct ActionWait *action_waits; /* routes-action.c's own, as what follows */
     struct AuditWait *audit_waits;
     size_t n_audit_waits;
-    uint64_t action_window_us; /* rate limit of actions */
-    uint32_t actions_in_window;
-    uint64_t silence_window_us; /* of acknowledgements, silences and their ends */
-    uint32_t silences_in_window;
+    Rate actions_rate;
+    Rate silence_changes; /* acknowledgements, silences and their ends */
 } Routes;
+
+/* Counts one more; false: more than max in a window of that length. */
+bool rate_take(Rate *rate, uint64_t length_us, uint32_t max, Now now);
 
 /* The one table of routes; every row says what a caller needs. */
 extern const HttpRoute routes_table[];

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/incident.h"
+#include "api/test-incident.h"
 #include "basic/macro.h"
 #include "basic/text.h"
 
@@ -37,11 +38,6 @@ static void on_transition(void *u, FleetPc *pc, Service *s, const TransitionRow 
     t->transitions++;
 }
 
-static void no_check(void *u, Service *s, int64_t ts)
-{
-    (void)u, (void)s, (void)ts;
-}
-
 static void on_hour(void *u, Service *s, int64_t hour, uint32_t healthy, uint32_t observed,
                     uint32_t transitions)
 {
@@ -52,16 +48,6 @@ static void on_hour(void *u, Service *s, int64_t hour, uint32_t healthy, uint32_
         return;
     t->healthy_ms += healthy;
     t->observed_ms += observed;
-}
-
-static void no_change(void *u)
-{
-    (void)u;
-}
-
-static void no_thing(void *u, FleetPc *pc, Service *s)
-{
-    (void)u, (void)pc, (void)s;
 }
 
 static void on_incident(void *userdata, const Incident *i)

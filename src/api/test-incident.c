@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api/incident.h"
+#include "api/test-incident.h"
 #include "basic/macro.h"
 
 /* Linked with --wrap=calloc. */
@@ -42,24 +43,9 @@ static void no_transition(void *u, FleetPc *pc, Service *s, const TransitionRow 
     (void)u, (void)pc, (void)s, (void)row, (void)c;
 }
 
-static void no_check(void *u, Service *s, int64_t ts)
-{
-    (void)u, (void)s, (void)ts;
-}
-
 static void no_hour(void *u, Service *s, int64_t hour, uint32_t a, uint32_t b, uint32_t c)
 {
     (void)u, (void)s, (void)hour, (void)a, (void)b, (void)c;
-}
-
-static void no_change(void *u)
-{
-    (void)u;
-}
-
-static void no_thing(void *u, FleetPc *pc, Service *s)
-{
-    (void)u, (void)pc, (void)s;
 }
 
 static void on_incident(void *userdata, const Incident *i)

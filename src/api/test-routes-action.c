@@ -213,16 +213,23 @@ static void test_failures(void **state UNUSED)
     assert_int_equal(finish(post("web", GOOD, "{\"action\":\"start\"}")), 503);
 }
 
-static void test_still_at_work(void **state UNUSED)
+/* A start whose job does not end by itself. */
+static int post_and_wait_for_the_job(void)
 {
-    set_flag(true);
-    w.job_result = NULL;
     int fd = post("web", GOOD, "{\"action\":\"start\"}");
     for (int i = 0; i < 5000 && w.n_jobs == 0; i++) {
         turn_server(1);
         assert_true(sd_event_run(w.event, 0) >= 0);
         actions_run(w.actions, clock_now());
     }
+    return fd;
+}
+
+static void test_still_at_work(void **state UNUSED)
+{
+    set_flag(true);
+    w.job_result = NULL;
+    int fd = post_and_wait_for_the_job();
     assert_int_equal(finish(post("web", GOOD, "{\"action\":\"stop\"}")), 409);
     Now now = clock_now();
     routes_action_tick(&h.routes, now);
@@ -243,12 +250,7 @@ static void test_nobody_waits_any_more(void **state UNUSED)
 {
     set_flag(true);
     w.job_result = NULL;
-    int fd = post("web", GOOD, "{\"action\":\"start\"}");
-    for (int i = 0; i < 5000 && w.n_jobs == 0; i++) {
-        turn_server(1);
-        assert_true(sd_event_run(w.event, 0) >= 0);
-        actions_run(w.actions, clock_now());
-    }
+    int fd = post_and_wait_for_the_job();
     close_fd(fd);
     for (int i = 0; i < 5000 && h.routes.action_waits; i++)
         turn_server(1);
