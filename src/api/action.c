@@ -243,6 +243,8 @@ static int ask_reason(Action *x)
         r = sd_bus_message_new_method_call(x->bus, &m, MANAGER, path,
                                            "org.freedesktop.DBus.Properties", "GetAll");
     if (r >= 0)
+        r = sd_bus_message_set_auto_start(m, false);
+    if (r >= 0)
         r = sd_bus_message_append(m, "s", interface);
     x->call = sd_bus_slot_unref(x->call);
     return r < 0 ? r : sd_bus_call_async(x->bus, &x->call, m, on_reason, x, UINT64_MAX);

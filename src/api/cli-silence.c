@@ -33,7 +33,8 @@ typedef struct Ask {
     bool as_json;
 } Ask;
 
-bool cli_duration(const char *text, int64_t *ret_s)
+/* "90s", "30m", "2h", "3d", "1h30m": at least a second, at most 366 days. False: it is none. */
+static bool read_duration(const char *text, int64_t *ret_s)
 {
     static const struct {
         char letter;
@@ -250,7 +251,7 @@ static int run_begin(const char *kind, const char *summary, int argc, char *argv
     int r = cli_parse(&command, argc, argv, NULL, NULL);
     if (r >= 0)
         return r;
-    if (!length || !cli_duration(length, &seconds))
+    if (!length || !read_duration(length, &seconds))
         return cli_complain(kind, _("--for wants a time like 90s, 30m, 2h or 3d, at most 366d"));
     if (!app && !pc)
         return cli_complain(kind, _("--app, --pc or both say of what"));

@@ -185,11 +185,6 @@ const Silence *silences_cover(const Silences *x, SilenceKind kind, const char *a
     return best;
 }
 
-bool silences_maintained(const Silences *x, const char *app_id, const char *pc_id, Now now)
-{
-    return silences_cover(x, SILENCE_MAINTENANCE, app_id, pc_id, now) != NULL;
-}
-
 const Silence *silences_find(const Silences *x, int64_t id)
 {
     size_t at = position(x, id);

@@ -72,8 +72,6 @@ bool silences_tick(Silences *x, Now now);
  * that ends last. NULL: none. */
 const Silence *silences_cover(const Silences *x, SilenceKind kind, const char *app_id,
                               const char *pc_id, Now now);
-/* Is that service (that PC) under maintenance? */
-bool silences_maintained(const Silences *x, const char *app_id, const char *pc_id, Now now);
 
 const Silence *silences_find(const Silences *x, int64_t id); /* NULL: it is over, or never was */
 size_t silences_n(const Silences *x);

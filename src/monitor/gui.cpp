@@ -340,11 +340,6 @@ uint64_t gui_frame_hash(void)
     return h.sum();
 }
 
-double gui_time(void)
-{
-    return ImGui::GetTime();
-}
-
 // ---- input ----
 
 static const int key_map[GUI_KEY_MAX] = {
@@ -398,11 +393,6 @@ void gui_input_text(const char *utf8)
 void gui_input_chord(char letter)
 {
     chord_now = letter;
-}
-
-void gui_input_elapsed(float seconds)
-{
-    ImGui::GetIO().DeltaTime = seconds > 0 ? seconds : 1e-4F;
 }
 
 bool gui_key(GuiKey key)
@@ -504,11 +494,6 @@ void gui_card_end(void)
     ImGui::EndChild();
 }
 
-void gui_push_id(const char *id)
-{
-    ImGui::PushID(id);
-}
-
 void gui_push_index(int index)
 {
     ImGui::PushID(index);
@@ -557,11 +542,6 @@ void gui_space(float height)
 GuiVec gui_scroll(void)
 {
     return gui_vec(ImGui::GetScrollX(), ImGui::GetScrollY());
-}
-
-bool gui_at_bottom(void)
-{
-    return ImGui::GetScrollY() >= ImGui::GetScrollMaxY() - 1;
 }
 
 void gui_scroll_to_bottom(void)

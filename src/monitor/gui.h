@@ -96,7 +96,6 @@ float gui_px(float logical); /* logical pixels to device pixels */
 void gui_frame_begin(void);
 void gui_frame_end(void);
 uint64_t gui_frame_hash(void); /* of the whole picture: the same hash needs no present */
-double gui_time(void);
 
 /* Input without a window system; the SDL backend feeds the rest. */
 void gui_headless_init(float width, float height);
@@ -107,7 +106,6 @@ void gui_input_key(GuiKey key, bool down);
 void gui_input_text(const char *utf8);
 void gui_input_chord(
     char letter); /* Ctrl and a letter, by symbol and not by place on the keyboard */
-void gui_input_elapsed(float seconds);
 bool gui_key(GuiKey key); /* pressed since the last frame */
 bool gui_chord(char letter);
 uint32_t gui_typed(
@@ -125,7 +123,6 @@ void gui_child_begin(const char *id, GuiVec size, bool horizontal_scroll);
 void gui_child_end(void);
 void gui_card_begin(const char *id, GuiVec size);
 void gui_card_end(void);
-void gui_push_id(const char *id);
 void gui_push_index(int index);
 void gui_pop_id(void);
 GuiVec gui_cursor(void);
@@ -136,7 +133,6 @@ void gui_align_text(void); /* the next text stands beside a button or a field: o
 void gui_dummy(GuiVec size);
 void gui_space(float height);
 GuiVec gui_scroll(void);
-bool gui_at_bottom(void); /* this child is scrolled to its end */
 void gui_scroll_to_bottom(void);
 float gui_line_height(void);
 void gui_nav_restart(void); /* a new panel: keyboard focus goes to its default item */

@@ -233,7 +233,6 @@ static void test_transitions(void **state)
 {
     uint32_t rows[8];
     Change *c = NULL;
-    bool over;
 
     (void)state;
     assert_int_equal(change_new(CHANGE_DELTA, NOW, &c), 0);
@@ -250,10 +249,6 @@ static void test_transitions(void **state)
     assert_int_equal(rows[0], 1);
     assert_int_equal(view_transitions(m, "", 0, rows), 0);
     assert_int_equal(view_transitions(m, "failed", INT64_MAX, rows), 3);
-    assert_int_equal(view_lasted(m, 0, NOW, &over), 4000);
-    assert_true(over);
-    assert_int_equal(view_lasted(m, 1, NOW, &over), 8000);
-    assert_false(over);
 }
 
 static void test_alerts(void **state)

@@ -442,21 +442,6 @@ size_t view_alerts(const Model *m, bool with_closed, uint32_t *ret)
     return n;
 }
 
-int64_t view_lasted(const Model *m, size_t transition, int64_t now_ms, bool *ret_over)
-{
-    const TransitionRow *row = &m->transitions[transition].row;
-
-    for (size_t i = transition + 1; i < m->n_transitions; i++) {
-        const TransitionRow *next = &m->transitions[i].row;
-        if (strcmp(next->app_id, row->app_id) == 0 && strcmp(next->pc_id, row->pc_id) == 0) {
-            *ret_over = true;
-            return next->ts - row->ts;
-        }
-    }
-    *ret_over = false;
-    return MAX(now_ms - row->ts, 0);
-}
-
 int64_t view_all_well_since(const Model *m)
 {
     int64_t last = 0;

@@ -80,9 +80,6 @@ bool view_transition_matches(const Model *m, const Transition *t, const char *fi
 size_t view_transitions(const Model *m, const char *filter, int64_t until, uint32_t *ret);
 /* Open first (newest first), then closed. ret: room for m->n_alerts. */
 size_t view_alerts(const Model *m, bool with_closed, uint32_t *ret);
-/* How long the state that t entered lasted: until the same service's next transition, or until now
- * (*ret_over false). */
-int64_t view_lasted(const Model *m, size_t transition, int64_t now_ms, bool *ret_over);
 int64_t view_all_well_since(const Model *m); /* end of the last alert, 0: not known */
 
 /* "under maintenance until 24 Nov 14:00:00: new disk"; "" when it is not. Returns ret. */
