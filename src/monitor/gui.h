@@ -105,7 +105,7 @@ void gui_input_wheel(float dy);
 void gui_input_key(GuiKey key, bool down);
 void gui_input_text(const char *utf8);
 void gui_input_chord(
-    char letter); /* Ctrl and a letter, by symbol and not by place on the keyboard */
+    char letter);         /* Ctrl and a letter, by symbol and not by place on the keyboard */
 bool gui_key(GuiKey key); /* pressed since the last frame */
 bool gui_chord(char letter);
 uint32_t gui_typed(
